@@ -1,0 +1,1 @@
+"""The queue engine on Redis streams. The only package that imports redis."""

@@ -1,0 +1,60 @@
+"""A job, and what a handler may say of it when it is done with it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+MAX_PRIORITY = 10  #: priorities go from 1 to this; the higher is the more urgent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """An entry of a queue. `payload` is opaque to the engine. Times in milliseconds since 1970 UTC."""
+
+    id: str
+    queue: str
+    payload: bytes
+    priority: int
+    created_at: int
+    kind: str = ""
+    lane: str = ""  #: the key whose jobs go one after another; empty: no lane
+    due_at: int = 0  #: not before this time; 0: at once
+    tenant: str = "default"
+    attempt: int = 1  #: which try this is, counted from 1
+    crashes: int = 0  #: how often its worker died
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It worked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """It failed and burns an attempt. `after` seconds at least, else the queue's own backoff."""
+
+    error: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Not now, and nobody's fault: no attempt is burnt.
+
+    With `park_lane` the whole lane waits and the job goes back to its head, so that order is kept; without, only
+    this job waits.
+    """
+
+    seconds: float
+    park_lane: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """It can never work: straight to the dead letters."""
+
+    reason: str
+    error: str = ""
+
+
+Outcome = Done | Retry | Snooze | Discard
+Handler = Callable[[Job], Awaitable[Outcome]]

@@ -1,0 +1,148 @@
+"""Event → Endpoint → Delivery → Attempt: what happened, who wants to know, the pair of both, one POST."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Category(StrEnum):
+    """What kind of row of the event log it is."""
+
+    STATE = "state"  #: a state change of zapd's own
+    OWN = "own"  #: posted by the users' systems
+    INBOUND = "inbound"  #: an inbound webhook
+    SYSTEM = "system"
+
+
+class Severity(StrEnum):
+    """How much a person should care."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something that happened. `payload` holds the bytes that receivers get: they are never encoded again."""
+
+    tenant: str
+    id: str
+    type: str
+    category: Category
+    severity: Severity
+    connection_id: str | None
+    message_id: str | None
+    payload: bytes  #: the whole envelope `{"id","type","timestamp","connection_id","data"}`
+    created_at: int
+    seq: int = 0  #: its place in the log; given by the database
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery is."""
+
+    PENDING = "pending"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    CANCELED = "canceled"
+
+
+D = DeliveryState
+
+TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
+    D.PENDING: frozenset({D.DELIVERED, D.RETRYING, D.DEAD, D.CANCELED}),
+    D.RETRYING: frozenset({D.RETRYING, D.DELIVERED, D.DEAD, D.CANCELED, D.PENDING}),
+    D.DEAD: frozenset({D.PENDING}),
+    D.DELIVERED: frozenset({D.PENDING}),
+    D.CANCELED: frozenset({D.PENDING}),
+}
+
+
+def sources(to: DeliveryState) -> frozenset[DeliveryState]:
+    """The states from which a delivery may move to `to`."""
+    return frozenset(state for state, targets in TRANSITIONS.items() if to in targets)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Secret:
+    """One signing secret, `whsec_…`. During a rotation the old one goes on signing until `expires_at` (ms)."""
+
+    value: str
+    expires_at: int | None = None
+
+
+class BodyFormat(StrEnum):
+    """Which JSON a receiver gets."""
+
+    STANDARD = "standard"
+    ZAPHUB = "zaphub"  #: `{"event","sessionId","payload","timestamp"}`, for receivers that exist already
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """A subscriber's URL. Secrets and headers are sealed in the store."""
+
+    tenant: str
+    id: str
+    url: str
+    types: tuple[str, ...]  #: `*`, `message.*` or whole names
+    connection_id: str | None  #: None: of every connection
+    format: BodyFormat
+    headers: tuple[tuple[str, str], ...]
+    secrets: tuple[Secret, ...]  #: the newest first
+    enabled: bool
+    disabled_reason: str | None
+    created_at: int
+
+
+def wants(types: tuple[str, ...], event_type: str) -> bool:
+    """Whether the patterns (`*`, `message.*`, `message.sent`) take this event type."""
+    return any(p in ("*", event_type) or (p.endswith(".*") and event_type.startswith(p[:-1])) for p in types)
+
+
+class Owner(StrEnum):
+    """Whose fault a failed attempt is."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+    PROXY = "proxy"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """One event on its way to one endpoint."""
+
+    tenant: str
+    id: str
+    endpoint_id: str
+    event_id: str
+    event_type: str
+    connection_id: str | None
+    message_id: str | None
+    state: DeliveryState
+    attempts: int
+    created_at: int
+    next_at: int | None = None
+    finished_at: int | None = None
+    last_status: int | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One POST. Durations in milliseconds."""
+
+    tenant: str
+    delivery_id: str
+    number: int
+    started_at: int
+    duration_ms: int
+    phases: Mapping[str, float]  #: dns, connect, send, first_byte, read: milliseconds, those that were reached
+    status: int | None
+    response: bytes  #: the first 16 KiB of the answer
+    failure: (
+        str | None
+    )  #: client_error, server_error, redirect, timeout, connect, tls, dns, blocked; None: it was taken
+    owner: Owner | None
+    error: str | None

@@ -1,0 +1,268 @@
+"""The tables, and nothing else. Times are milliseconds since 1970 UTC; bodies are bytes and are never re-encoded.
+
+Every key and every unique index carries the tenant.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+metadata = MetaData()
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("hash", LargeBinary, nullable=False, index=True),
+    Column("label", Text, nullable=False),
+    Column("scopes", Text, nullable=False),  # space-separated
+    Column("connection_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("transport", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("desired", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("since", BigInteger, nullable=False),
+    Column("config", LargeBinary, nullable=False),  # sealed
+    Column("on_ambiguous", Text, nullable=False),
+    Column("rate_per_minute", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Column("job_id", Text),
+    Column("qr", Text),
+    Column("qr_expires_at", BigInteger),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("connection_id", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("job_id", Text),
+    Column("provider_id", Text),
+    Column("reply_to", Text),
+    Column("send_at", BigInteger),
+    Column("expires_at", BigInteger),
+    Column("sending_at", BigInteger),
+    Column("sent_at", BigInteger),
+    Column("delivered_at", BigInteger),
+    Column("read_at", BigInteger),
+    Column("played_at", BigInteger),
+    Column("failed_at", BigInteger),
+    Column("error_code", Text),
+    Column("error", Text),
+    Index("messages_history", "tenant", "connection_id", "id"),
+    # A provider's id is unique per connection and direction: this drops duplicate inbound messages.
+    Index(
+        "messages_provider",
+        "tenant",
+        "connection_id",
+        "direction",
+        "provider_id",
+        unique=True,
+        sqlite_where=text("provider_id IS NOT NULL"),
+        postgresql_where=text("provider_id IS NOT NULL"),
+    ),
+    Index(
+        "messages_attention",
+        "tenant",
+        "status",
+        "id",
+        sqlite_where=text("status IN ('failed','held','dlq')"),
+        postgresql_where=text("status IN ('failed','held','dlq')"),
+    ),
+)
+
+parked_receipts = Table(
+    "parked_receipts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("provider_id", Text, primary_key=True),
+    Column("status", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("error_code", Text),
+    Column("error", Text),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("tenant", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("connection_id", Text),
+    Column("message_id", Text),
+    Column("payload", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("events_id", "tenant", "id", unique=True),
+    Index(
+        "events_message",
+        "tenant",
+        "message_id",
+        sqlite_where=text("message_id IS NOT NULL"),
+        postgresql_where=text("message_id IS NOT NULL"),
+    ),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("types", Text, nullable=False),  # JSON list
+    Column("connection_id", Text),
+    Column("format", Text, nullable=False),
+    Column("headers", LargeBinary, nullable=False),  # sealed JSON
+    Column("secrets", LargeBinary, nullable=False),  # sealed JSON
+    Column("enabled", Boolean, nullable=False),
+    Column("disabled_reason", Text),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("endpoint_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("connection_id", Text),
+    Column("message_id", Text),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("next_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Index("deliveries_event", "tenant", "event_id", "endpoint_id", unique=True),
+    Index("deliveries_endpoint", "tenant", "endpoint_id", "id"),
+    Index(
+        "deliveries_message",
+        "tenant",
+        "message_id",
+        sqlite_where=text("message_id IS NOT NULL"),
+        postgresql_where=text("message_id IS NOT NULL"),
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("delivery_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("phases", Text, nullable=False),  # JSON
+    Column("status", Integer),
+    Column("response", LargeBinary, nullable=False),
+    Column("failure", Text),
+    Column("owner", Text),
+    Column("error", Text),
+)
+
+# Every unfinished job that SQL answers for. A row is written in the transaction that makes the work and goes when
+# the job has finished; Redis can be rebuilt from it.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),  # the job's id
+    Column("queue", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),  # which operation on which connection
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("connection_id", Text, nullable=False),
+    Column("provider_key", Text, nullable=False),  # drops a webhook that the provider sends twice
+    Column("raw", LargeBinary, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("processed_at", BigInteger),
+    Column("error", Text),
+    Index("inbox_provider", "tenant", "connection_id", "provider_key", unique=True),
+)
+
+# The simulated WhatsApp network's own memory: written before it answers a send.
+sandbox_ledger = Table(
+    "sandbox_ledger",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),  # the provider id that the network gave
+    Column("message_id", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("stage", Integer, nullable=False),  # how many of its receipts the network has handed out
+)
+
+cron_fires = Table(
+    "cron_fires",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("slot", BigInteger, primary_key=True),
+    Column("fired_at", BigInteger, nullable=False),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""HTTP: one file per resource, every route in `routes.py`."""
