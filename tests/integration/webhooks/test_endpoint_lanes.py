@@ -1,0 +1,70 @@
+"""A receiver in trouble is its own trouble: the deliverer on the real queue."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.webhooks.engine import engine_for
+from tests.integration.webhooks.world import World, world_on
+from tests.support import eventually
+from tests.support.receiver import Receiver, Reply
+from zapd.model.webhook import DeliveryState
+
+
+@pytest.fixture
+async def world(sqlite_url: str) -> AsyncIterator[World]:
+    async with world_on(sqlite_url, backoff=0.01) as built:
+        yield built
+
+
+async def test_a_receiver_that_does_not_answer_delays_nobody_else(
+    world: World, receiver: Receiver, redis_url: str
+) -> None:
+    async with Receiver() as quick, engine_for(world, redis_url, lane_cap=2) as engine:
+        receiver.open.clear()
+        await world.endpoint(receiver.url, connection_id="con_1")
+        await world.endpoint(quick.url, connection_id="con_2")
+        await engine.take([job for _ in range(20) for job in await world.happens(connection_id="con_1")])
+        await eventually(lambda: len(receiver.received) == 2)
+
+        await engine.take([job for _ in range(20) for job in await world.happens(connection_id="con_2")])
+        await eventually(lambda: len(quick.received) == 20)
+        assert len(receiver.received) == 2  # its cap, and no more of our slots
+
+        receiver.open.set()
+        await eventually(lambda: len(engine.finished) == 40)
+
+
+async def test_retries_end_in_the_dead_letters_and_are_told(world: World, receiver: Receiver, redis_url: str) -> None:
+    async with Receiver() as other, engine_for(world, redis_url, lane_cap=2) as engine:
+        receiver.reply = Reply(500)
+        await world.endpoint(receiver.url, types=["message.*"])
+        await world.endpoint(other.url, types=["delivery.exhausted"])
+        (job,) = await world.happens()
+        await engine.take([job])
+        await eventually(lambda: job.id in engine.finished)
+        assert len(receiver.received) == 3
+        assert (await world.delivery_of(job)).state is DeliveryState.DEAD
+
+        await engine.take(world.take_jobs())
+        await eventually(lambda: len(other.received) == 1)
+        data = other.received[0].json["data"]
+        assert (data["attempts"], data["last_status"], data["reason"]) == (3, 500, "attempts")
+
+
+async def test_later_parks_the_endpoints_other_deliveries_too(world: World, receiver: Receiver, redis_url: str) -> None:
+    async with Receiver() as other, engine_for(world, redis_url, lane_cap=1) as engine:
+        receiver.script.append(Reply(429, headers={"Retry-After": "1"}))
+        await world.endpoint(receiver.url, connection_id="con_1")
+        await world.endpoint(other.url, connection_id="con_2")
+        jobs = [job for _ in range(3) for job in await world.happens(connection_id="con_1")]
+        await engine.take(jobs)
+        await eventually(lambda: len(receiver.received) == 1)
+        await engine.take(await world.happens(connection_id="con_2"))
+        await eventually(lambda: len(other.received) == 1)
+        assert len(receiver.received) == 1  # the whole lane waits
+
+        await eventually(lambda: len(receiver.received) == 4)
+        ids = [received.headers["webhook-id"] for received in receiver.received]
+        assert ids[0] == ids[1]  # the one that was put off goes first
+        assert len(set(ids)) == 3

@@ -1,0 +1,184 @@
+"""The rules for endpoints: which URL, types, headers and secret a user may give, and how a secret is rotated.
+
+The address is judged here with the same guard as at every send, so that a user hears at once what would never work.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from zapd.errors import FieldError, InvalidInput
+from zapd.ids import Ids
+from zapd.model.webhook import BodyFormat, Endpoint, Secret
+from zapd.webhooks.guard import Blocked, Guard
+from zapd.webhooks.resolver import Resolver
+from zapd.webhooks.signature import key_of, new_secret
+from zapd.webhooks.target import target_of
+
+OVERLAP = 24 * 3600.0  #: seconds that an old secret goes on signing after a rotation
+MAX_OVERLAP = 7 * 24 * 3600.0
+MAX_SECRETS = 3
+MAX_URL, MAX_TYPES, MAX_HEADERS, MAX_HEADER = 2048, 100, 20, 1024
+
+_TYPE = re.compile(r"\*|[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*(\.\*)?")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+_RESERVED = frozenset(
+    {
+        "host",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "upgrade",
+        "te",
+        "trailer",
+        "expect",
+        "accept-encoding",
+        "user-agent",
+    }
+)
+_RESERVED_PREFIXES = ("webhook-", "x-zaphub-", "proxy-")
+
+
+class Endpoints:
+    """Makes and changes endpoints; stores nothing. Every method raises InvalidInput naming the fields."""
+
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        resolver: Resolver,
+        ids: Ids,
+        now_ms: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._guard = guard
+        self._resolver = resolver
+        self._ids = ids
+        self._now_ms = now_ms
+        self._random_bytes = random_bytes
+
+    async def made(
+        self,
+        *,
+        tenant: str,
+        url: str,
+        types: Sequence[str] = ("*",),
+        connection_id: str | None = None,
+        format: BodyFormat = BodyFormat.STANDARD,
+        headers: Mapping[str, str] | None = None,
+        secret: str | None = None,
+        url_field: str = "url",
+    ) -> Endpoint:
+        """A new, enabled endpoint. Without a secret it gets a fresh one: show it once."""
+        given = dict(headers or {})
+        problems = [*await self._url_problems(url, url_field), *_type_problems(types), *_header_problems(given)]
+        problems += _secret_problems(secret)
+        if problems:
+            raise InvalidInput(*problems)
+        return Endpoint(
+            tenant=tenant,
+            id=self._ids.new("end"),
+            url=url,
+            types=tuple(types),
+            connection_id=connection_id,
+            format=format,
+            headers=tuple(given.items()),
+            secrets=(Secret(value=secret or new_secret(self._random_bytes)),),
+            enabled=True,
+            disabled_reason=None,
+            created_at=self._now_ms(),
+        )
+
+    async def changed(
+        self,
+        endpoint: Endpoint,
+        *,
+        url: str | None = None,
+        types: Sequence[str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        enabled: bool | None = None,
+    ) -> Endpoint:
+        """The endpoint with new values for those given. Enabling clears the reason; what was canceled stays so."""
+        problems = [
+            *(await self._url_problems(url, "url") if url is not None else ()),
+            *_type_problems(endpoint.types if types is None else types),
+            *_header_problems({} if headers is None else headers),
+        ]
+        if problems:
+            raise InvalidInput(*problems)
+        on = endpoint.enabled if enabled is None else enabled
+        return replace(
+            endpoint,
+            url=endpoint.url if url is None else url,
+            types=endpoint.types if types is None else tuple(types),
+            headers=endpoint.headers if headers is None else tuple(headers.items()),
+            enabled=on,
+            disabled_reason=None if on else endpoint.disabled_reason or "by request",
+        )
+
+    def rotated(self, endpoint: Endpoint, *, secret: str | None = None, overlap: float = OVERLAP) -> Endpoint:
+        """The endpoint with a new secret in front. The one before it goes on signing for `overlap` seconds."""
+        problems = _secret_problems(secret)
+        if not 0 <= overlap <= MAX_OVERLAP:
+            problems.append(FieldError("overlap", f"must be 0 to {MAX_OVERLAP:.0f} seconds"))
+        if problems:
+            raise InvalidInput(*problems)
+        now = self._now_ms()
+        until = now + round(overlap * 1000)
+        old = [replace(s, expires_at=min(s.expires_at or until, until)) for s in endpoint.secrets]
+        live = [s for s in old if s.expires_at is not None and s.expires_at > now]
+        new = Secret(value=secret or new_secret(self._random_bytes))
+        return replace(endpoint, secrets=(new, *live[: MAX_SECRETS - 1]))
+
+    async def _url_problems(self, url: str, field: str) -> list[FieldError]:
+        if len(url) > MAX_URL:
+            return [FieldError(field, f"must not be longer than {MAX_URL} characters")]
+        try:
+            target = target_of(url)
+            addresses = await self._resolver.addresses(target.host)
+        except Blocked as error:
+            return [FieldError(field, str(error))]
+        except OSError:
+            addresses = ()  # it may exist later; until then its attempts fail as `dns`
+        # Plain http is for receivers beside us, in networks that the operator opened.
+        if not target.tls and not (addresses and self._guard.opened(addresses)):
+            return [FieldError(field, "must begin with https://")]
+        return []
+
+
+def _type_problems(types: Sequence[str]) -> list[FieldError]:
+    if not 1 <= len(types) <= MAX_TYPES:
+        return [FieldError("types", f"must have 1 to {MAX_TYPES} entries")]
+    return [
+        FieldError(f"types.{i}", "must be `*`, a name such as `message.sent`, or a family such as `message.*`")
+        for i, pattern in enumerate(types)
+        if not _TYPE.fullmatch(pattern)
+    ]
+
+
+def _header_problems(headers: Mapping[str, str]) -> list[FieldError]:
+    if len(headers) > MAX_HEADERS:
+        return [FieldError("headers", f"must have at most {MAX_HEADERS} entries")]
+    problems = []
+    for name, value in headers.items():
+        low = name.lower()
+        if not _HEADER_NAME.fullmatch(name):
+            problems.append(FieldError("headers", "a name must be an HTTP token of at most 100 characters"))
+        elif low in _RESERVED or low.startswith(_RESERVED_PREFIXES):
+            problems.append(FieldError(f"headers.{name}", "is set by zapd"))
+        elif len(value) > MAX_HEADER or not _HEADER_VALUE.fullmatch(value):
+            problems.append(FieldError(f"headers.{name}", f"must be printable ASCII, at most {MAX_HEADER} characters"))
+    return problems
+
+
+def _secret_problems(secret: str | None) -> list[FieldError]:
+    if secret is None:
+        return []
+    try:
+        key_of(secret)
+    except ValueError as error:
+        return [FieldError("secret", str(error))]
+    return []
