@@ -1,0 +1,210 @@
+"""Meta's webhooks: handshake, signature, and the updates in a body (wire facts §1.6 to §1.8)."""
+
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.fake_meta import APP_SECRET, NUMBER, VERIFY_TOKEN, Json, sign, status, text_message, webhook_body
+from zapd.errors import Forbidden, Unauthorized
+from zapd.model.message import MessageStatus
+from zapd.whatsapp.cloud_webhook import check_signature, handshake, parse
+from zapd.whatsapp.transport import Inbound, Receipt, Update
+
+RAW = orjson.dumps(webhook_body({"messages": [text_message("wamid.IN", "oi")]}))
+
+
+def updates(value: Json, **more: str) -> list[Update]:
+    return parse(orjson.dumps(webhook_body(value, **more)), phone_number_id=NUMBER)
+
+
+def inbound(message: Json, **value: object) -> Inbound:
+    [update] = updates({"messages": [message], **value})
+    assert isinstance(update, Inbound)
+    return update
+
+
+def receipt(item: Json) -> Receipt:
+    [update] = updates({"statuses": [item]})
+    assert isinstance(update, Receipt)
+    return update
+
+
+def test_the_handshake_answers_the_challenge() -> None:
+    query = {"hub.mode": "subscribe", "hub.challenge": "1158201444", "hub.verify_token": VERIFY_TOKEN}
+    assert handshake(query, verify_token=VERIFY_TOKEN) == "1158201444"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"hub.mode": "subscribe"},
+        {"hub.mode": "subscribe", "hub.verify_token": "né"},
+        {"hub.mode": "x", "hub.verify_token": VERIFY_TOKEN},
+    ],
+)
+def test_a_wrong_handshake_is_forbidden(query: dict[str, str]) -> None:
+    with pytest.raises(Forbidden):
+        handshake(query, verify_token=VERIFY_TOKEN)
+
+
+def test_a_good_signature_passes() -> None:
+    check_signature(RAW, sign(RAW), app_secret=APP_SECRET)
+
+
+@pytest.mark.parametrize(
+    ("raw", "header"),
+    [
+        (RAW, None),
+        (RAW, ""),
+        (RAW, sign(RAW, "another secret")),
+        (RAW, sign(RAW).removeprefix("sha256=")),
+        (RAW, sign(RAW)[:-1]),
+        (RAW, sign(RAW).upper()),
+        (RAW, "sha256=é"),
+        (RAW, "sha256=\udce9"),
+        (RAW[:-1], sign(RAW)),
+        (orjson.dumps(orjson.loads(RAW), option=orjson.OPT_INDENT_2), sign(RAW)),
+    ],
+    ids=[
+        "missing",
+        "empty",
+        "forged",
+        "bare",
+        "short",
+        "upper",
+        "not_ascii",
+        "not_utf8",
+        "truncated_body",
+        "encoded_again",
+    ],
+)
+def test_a_wrong_signature_is_refused(raw: bytes, header: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        check_signature(raw, header, app_secret=APP_SECRET)
+
+
+def test_a_text_becomes_an_inbound_message() -> None:
+    message = text_message("wamid.IN", "Olá") | {"context": {"from": "55", "id": "wamid.OUT"}}
+    contacts = [{"profile": {"name": "Ana"}, "wa_id": "5511987654321", "user_id": "BR.1"}]
+    assert inbound(message, contacts=contacts) == Inbound(
+        provider_id="wamid.IN",
+        peer="5511987654321",
+        type="text",
+        payload=orjson.dumps({"text": "Olá"}),
+        at=1749416383000,
+        name="Ana",
+        reply_to="wamid.OUT",
+    )
+
+
+def test_a_template_button_is_a_kind_of_its_own() -> None:
+    message = text_message("wamid.IN", "") | {"type": "button", "button": {"payload": "OK", "text": "Sim"}}
+    assert inbound(message).payload == orjson.dumps({"text": "Sim", "payload": "OK"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"type": "hologram", "hologram": {"id": "MID"}}, {"type": None}, {"type": ["x"]}, {"text": None}, {"text": {}}],
+)
+def test_what_is_unknown_or_malformed_keeps_its_json(change: Json) -> None:
+    message = text_message("wamid.IN", "x") | change
+    update = inbound(message)
+    assert (update.type, orjson.loads(update.payload)) == ("unknown", message)
+
+
+def test_nesting_that_cannot_be_written_again_is_marked() -> None:
+    deep: object = 1
+    for _ in range(400):
+        deep = [deep]
+    body = json.dumps(webhook_body({"messages": [{"id": "x", "type": "odd", "odd": deep}]})).encode()
+    [update] = parse(body, phone_number_id=NUMBER)
+    assert (update.provider_id, update.type) == ("x", "unknown")  # type: ignore[union-attr]  # an Inbound
+
+
+def test_a_user_without_a_number_is_known_by_the_business_scoped_id() -> None:
+    message = text_message("wamid.IN", "oi") | {"from_user_id": "BR.15"}
+    del message["from"]
+    update = inbound(message, contacts=[{"profile": {"name": "Ana"}, "user_id": "BR.15"}])
+    assert (update.peer, update.name) == ("BR.15", "Ana")
+
+
+def test_the_same_message_without_an_id_is_the_same_message() -> None:
+    message = text_message("", "oi")
+    assert inbound(message).provider_id == inbound(message).provider_id != ""
+
+
+@pytest.mark.parametrize("kind", ["sent", "delivered", "read", "played", "failed"])
+def test_a_status_becomes_a_receipt(kind: str) -> None:
+    found = receipt(status("wamid.OUT", kind, echo="zapd:msg_1"))
+    assert (found.status, found.message_id, found.at) == (MessageStatus(kind), "msg_1", 1750030073000)
+
+
+def test_the_callback_data_of_others_is_not_our_id() -> None:
+    assert receipt(status("wamid.OUT", "sent", echo="crm:9")).message_id is None
+
+
+def test_a_failure_keeps_its_code_and_details() -> None:
+    errors = [{"code": 131047, "title": "Re-engagement", "error_data": {"details": "More than 24 hours"}}]
+    found = receipt(status("wamid.OUT", "failed", errors=errors))
+    assert (found.code, found.detail) == ("131047", "More than 24 hours")
+
+
+def test_a_status_that_nobody_knows_costs_the_others_nothing() -> None:
+    items = [status("a", "warning"), status("", "sent"), {"id": "b"}, status("c", "read")]
+    assert [u.provider_id for u in updates({"statuses": items})] == ["c"]
+
+
+def test_a_batch_keeps_every_update_in_its_order() -> None:
+    one = webhook_body({"messages": [text_message(f"i{n}", "x") for n in range(500)]})
+    two = webhook_body({"statuses": [status(f"s{n}", "sent") for n in range(500)]})
+    body = one | {"entry": [*one["entry"], "junk", *two["entry"]]}
+    found = [u.provider_id for u in parse(orjson.dumps(body), phone_number_id=NUMBER)]
+    assert found == [f"i{n}" for n in range(500)] + [f"s{n}" for n in range(500)]
+
+
+def test_updates_of_another_number_are_left_out() -> None:
+    assert not updates({"messages": [text_message("x", "oi")]}, number="999")
+
+
+def test_other_fields_have_no_updates() -> None:
+    assert not updates({"event": "APPROVED"}, field="message_template_status_update")
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"object":"page","entry":[]}', RAW[:-1], b"\xff"])
+def test_bytes_of_others_are_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse(raw, phone_number_id=NUMBER)
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+KEYS = st.sampled_from(["id", "from", "type", "text", "timestamp", "status", "errors", "context", "button", "body"])
+ITEM = st.dictionaries(KEYS, st.sampled_from(["text", "button", "failed", "1749416383"]) | ANY)
+
+
+@given(st.binary())
+def test_arbitrary_bytes_raise_nothing_but_value_errors(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse(raw, phone_number_id=NUMBER)
+
+
+@given(st.lists(ITEM | ANY, max_size=3), st.lists(ITEM | ANY, max_size=3), ANY)
+def test_no_shape_of_an_update_raises_another_error(messages: object, statuses: object, odd: object) -> None:
+    body = webhook_body({"messages": messages, "statuses": statuses, "contacts": odd})
+    parse_or_refuse(body)
+    parse_or_refuse(body | {"entry": odd})
+
+
+def parse_or_refuse(body: Json) -> None:
+    try:
+        found = parse(json.dumps(body).encode(), phone_number_id=NUMBER)
+    except ValueError:
+        return
+    assert all(update.provider_id for update in found)

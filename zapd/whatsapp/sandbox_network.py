@@ -1,0 +1,200 @@
+"""A simulated WhatsApp network: pairing, latency, receipts, replies and trouble, on a durable ledger.
+
+It keeps the order of a real one: a message is in the ledger before its send is answered. What it has to tell of a
+message (three receipts, then a reply) is counted in the ledger too, after it was told; a network that was killed tells
+the uncounted again. So everything is told at least once, under ids that never change.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from zapd.errors import Conflict
+from zapd.ids import Ids
+from zapd.model.message import Message
+from zapd.model.session import SessionState
+from zapd.store.ledger import LedgerEntry
+from zapd.whatsapp.sandbox_faults import REFUSALS, Fault, FaultKind, Script
+from zapd.whatsapp.sandbox_ledger import Ledger
+from zapd.whatsapp.sandbox_receipts import Order, Receipts
+from zapd.whatsapp.sandbox_wire import body, contact_wrote
+from zapd.whatsapp.transport import NotConnected, OnRaw, OnState, QrCode, SendResult, StateChange, UnknownOutcome
+
+QR_LIFE = 20.0  #: seconds that a code can be scanned, as WhatsApp's
+
+_ORDERS = {FaultKind.DUPLICATE_RECEIPTS: Order(times=2), FaultKind.OUT_OF_ORDER_RECEIPTS: Order(backwards=True)}
+
+
+class SandboxNetwork:
+    """All accounts. `pair_after` (seconds after its first QR code an account is paired) and `latency` (seconds)."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        now_ms: Callable[[], int],
+        ids: Ids,
+        pair_after: float = 1.0,
+        latency: float = 0.05,
+        auto_reply: bool = True,
+    ) -> None:
+        self._ledger = ledger
+        self._now_ms = now_ms
+        self._ids = ids
+        self._pair_after = pair_after
+        self._latency = latency
+        self._auto_reply = auto_reply
+        self._accounts: dict[tuple[str, str], Account] = {}
+
+    def account(self, tenant: str, connection_id: str) -> "Account":
+        """The account of a connection; a new one, not paired, at the first call."""
+        account = self._accounts.get((tenant, connection_id))
+        if account is None:
+            account = self._accounts[tenant, connection_id] = self._new_account(tenant, connection_id)
+        return account
+
+    async def ledger(self, tenant: str, connection_id: str, *, after: str | None, limit: int) -> Sequence[LedgerEntry]:
+        """What arrived, in the order it came; those after the entry id `after`."""
+        return await self._ledger.page(tenant, connection_id, after, limit)
+
+    def _new_account(self, tenant: str, connection_id: str) -> "Account":
+        receipts = Receipts(
+            tenant=tenant,
+            connection_id=connection_id,
+            ledger=self._ledger,
+            now_ms=self._now_ms,
+            latency=self._latency,
+            auto_reply=self._auto_reply,
+        )
+        return Account(
+            tenant=tenant,
+            connection_id=connection_id,
+            ledger=self._ledger,
+            receipts=receipts,
+            now_ms=self._now_ms,
+            ids=self._ids,
+            pair_after=self._pair_after,
+            latency=self._latency,
+        )
+
+
+class Account:
+    """One number on the network."""
+
+    def __init__(
+        self,
+        *,
+        tenant: str,
+        connection_id: str,
+        ledger: Ledger,
+        receipts: Receipts,
+        now_ms: Callable[[], int],
+        ids: Ids,
+        pair_after: float,
+        latency: float,
+    ) -> None:
+        self.paired = False
+        self._tenant = tenant
+        self._connection_id = connection_id
+        self._ledger = ledger
+        self._now_ms = now_ms
+        self._ids = ids
+        self._pair_after = pair_after
+        self._latency = latency
+        self._script = Script()
+        self._away_until = 0.0
+        self._receipts = receipts
+        self._up = False
+        self._on_state: OnState | None = None
+        self._on_raw: OnRaw | None = None
+
+    async def connect(self, *, on_state: OnState, on_raw: OnRaw) -> None:
+        """One connection, from its start until it is cancelled or cut."""
+        self._on_state, self._on_raw = on_state, on_raw
+        if asyncio.get_running_loop().time() < self._away_until:
+            await on_state(StateChange(state=SessionState.RECONNECTING, reason="428"))
+            return
+        if not self.paired:
+            await self._pair(on_state)
+        await self._receipts.catch_up(on_raw)
+        self._up = True
+        await on_state(StateChange(state=SessionState.CONNECTED))
+        await self._receipts.run(on_raw)
+
+    def hang_up(self) -> None:
+        """The connection is over."""
+        self._up = False
+        self._on_state = self._on_raw = None
+
+    async def script(self, faults: Sequence[Fault]) -> None:
+        """Follow this script instead of the old one. Disconnect and logout happen at once."""
+        now = [fault for fault in faults if fault.kind in (FaultKind.DISCONNECT, FaultKind.LOGOUT)]
+        self._script.replace(fault for fault in faults if fault not in now)
+        for fault in now:
+            if fault.kind is FaultKind.LOGOUT:
+                self.paired = False
+                await self._cut(StateChange(state=SessionState.LOGGED_OUT, reason="401"))
+            else:
+                self._away_until = asyncio.get_running_loop().time() + fault.seconds
+                await self._cut(StateChange(state=SessionState.RECONNECTING, reason="428"))
+
+    async def inbound(self, *, peer: str, type_: str, payload: object) -> str:
+        """A contact writes; returns the provider id after it was handed out. Raises Conflict when not connected."""
+        if not self._up or self._on_raw is None:
+            raise Conflict("the connection is not connected")
+        provider_id = f"SBXI{self._ids.ulid()}"
+        told = contact_wrote(provider_id, peer=peer, type_=type_, payload=payload, at=self._now_ms())
+        await self._on_raw(body([told]))
+        return provider_id
+
+    async def send(self, message: Message) -> SendResult:
+        """Take a message: wait `latency`, keep it, answer. Raises a SendError, by the script or when not connected."""
+        self._check_up()
+        if self._latency:
+            await asyncio.sleep(self._latency)
+            self._check_up()
+        fault = self._script.next_send()
+        kind = fault.kind if fault else None
+        if fault and fault.kind in REFUSALS:
+            raise REFUSALS[fault.kind](fault)
+        entry = self._entry(message)
+        await self._ledger.write(entry)
+        if kind is FaultKind.EARLY_RECEIPTS and self._on_raw is not None:
+            await self._receipts.tell_all(entry, self._on_raw)
+        else:
+            self._receipts.add(entry, _ORDERS.get(kind) if kind else None)
+        if fault and kind is FaultKind.SLOW:
+            await asyncio.sleep(fault.ms / 1000)
+        if kind is FaultKind.ANSWER_LOST:
+            raise UnknownOutcome("answer_lost")
+        return SendResult(provider_id=entry.id, accepted_at=entry.at, peer=entry.peer)
+
+    async def _pair(self, on_state: OnState) -> None:
+        await on_state(StateChange(state=SessionState.QR_PENDING))
+        left = self._pair_after
+        while not self.paired:
+            text = f"2@{self._ids.ulid()},{self._connection_id},{self._ids.ulid()}"
+            await on_state(QrCode(text=text, expires_at=self._now_ms() + round(QR_LIFE * 1000)))
+            await asyncio.sleep(min(left, QR_LIFE))
+            left -= QR_LIFE
+            self.paired = left <= 0
+
+    async def _cut(self, end: StateChange) -> None:
+        self._up = False
+        if self._on_state is not None:
+            await self._on_state(end)
+
+    def _check_up(self) -> None:
+        if not self._up:
+            raise NotConnected("disconnected")
+
+    def _entry(self, message: Message) -> LedgerEntry:
+        return LedgerEntry(
+            tenant=self._tenant,
+            connection_id=self._connection_id,
+            id=f"SBX{self._ids.ulid()}",
+            message_id=message.id,
+            peer=message.peer,
+            type=message.type,
+            payload=message.payload,
+            at=self._now_ms(),
+        )

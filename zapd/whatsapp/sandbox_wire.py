@@ -1,0 +1,85 @@
+"""The simulated network's own JSON: `{"network": "sandbox", "updates": [receipt | message, …]}`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from zapd.model.message import MessageStatus
+from zapd.store.ledger import LedgerEntry
+from zapd.whatsapp.transport import Inbound, Receipt, Update
+
+Json = dict[str, Any]
+
+_STEPS = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ)  #: then the contact replies
+RECEIPTS = len(_STEPS)
+
+
+def update(entry: LedgerEntry, step: int, at: int) -> Json:
+    """The `step`-th thing (from 1) that the network tells of a message: a receipt each, at last the reply.
+
+    Every id in it comes from the entry, so that what is told twice can be known again.
+    """
+    if step <= RECEIPTS:
+        status = _STEPS[step - 1]
+        return {"kind": "receipt", "id": entry.id, "status": status, "at": at, "message_id": entry.message_id}
+    payload = {"text": _reply(entry)}
+    return contact_wrote(f"{entry.id}R", peer=entry.peer, type_="text", payload=payload, at=at, reply_to=entry.id)
+
+
+def contact_wrote(
+    provider_id: str, *, peer: str, type_: str, payload: object, at: int, reply_to: str | None = None
+) -> Json:
+    """A message from a contact."""
+    return {
+        "kind": "message",
+        "id": provider_id,
+        "from": peer,
+        "type": type_,
+        "payload": payload,
+        "at": at,
+        "name": "Sandbox contact",
+        "reply_to": reply_to,
+    }
+
+
+def body(updates: Iterable[Json]) -> bytes:
+    """The raw bytes that go up."""
+    return orjson.dumps({"network": "sandbox", "updates": list(updates)})
+
+
+def parse(raw: bytes) -> list[Update]:
+    """The updates in a body. Raises ValueError when the bytes are not of this network."""
+    try:
+        told = orjson.loads(raw)
+        if told["network"] != "sandbox":
+            raise ValueError("not of the sandbox network")
+        return [_UPDATES[item["kind"]](item) for item in told["updates"]]
+    except (LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"not of the sandbox network: {error!r}") from error
+
+
+def _reply(entry: LedgerEntry) -> str:
+    if entry.type != "text":
+        return f"Got your {entry.type}"
+    return f"You wrote: {orjson.loads(entry.payload)['text']}"[:4096]
+
+
+def _receipt(item: Mapping[str, Any]) -> Receipt:
+    status = MessageStatus(item["status"])
+    return Receipt(provider_id=str(item["id"]), status=status, at=int(item["at"]), message_id=item.get("message_id"))
+
+
+def _inbound(item: Mapping[str, Any]) -> Inbound:
+    return Inbound(
+        provider_id=str(item["id"]),
+        peer=str(item["from"]),
+        type=str(item["type"]),
+        payload=orjson.dumps(item["payload"]),
+        at=int(item["at"]),
+        name=item.get("name"),
+        reply_to=item.get("reply_to"),
+    )
+
+
+_UPDATES: Mapping[str, Callable[[Mapping[str, Any]], Update]] = {"receipt": _receipt, "message": _inbound}
