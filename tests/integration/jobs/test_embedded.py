@@ -1,0 +1,148 @@
+"""The private redis-server: it comes up, comes back, is taken over, and goes when told."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import eventually
+from tests.support.redis_server import embedded_binary
+from zapd.errors import ConfigError
+from zapd.jobs.client import connect
+from zapd.jobs.embedded import EmbeddedRedis, find_binary
+
+Start = Callable[[], Awaitable[EmbeddedRedis]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts one more, all on the same directory, as zapd after zapd would."""
+    started: list[tuple[EmbeddedRedis, asyncio.Task[None]]] = []
+
+    async def start_one() -> EmbeddedRedis:
+        server = EmbeddedRedis(directory=tmp_path / "s", binary=embedded_binary())
+        started.append((server, asyncio.create_task(server.run(), name="redis")))
+        assert await server.ready()
+        return server
+
+    yield start_one
+    for server, task in started:
+        await server.stop()
+        await task
+
+
+async def server_pid(server: EmbeddedRedis) -> int:
+    client = connect(server.url, name="test")
+    try:
+        return int((await client.info("server"))["process_id"])
+    finally:
+        await client.aclose()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def test_it_keeps_its_data_in_a_private_place_and_ends_with_us(start: Start, tmp_path: Path) -> None:
+    server = await start()
+    client = connect(server.url, name="test")
+    await client.set("a", "1")
+    settings = await client.config_get("*")
+    await client.aclose()
+    pid = await server_pid(server)
+    assert (settings["appendonly"], settings["maxmemory-policy"], settings["port"]) == ("yes", "noeviction", "0")
+    assert (tmp_path / "s").stat().st_mode & 0o077 == 0
+    assert os.getsid(pid) != os.getsid(0)
+
+    await server.stop()
+
+    assert not alive(pid)
+    again = await start()
+    client = connect(again.url, name="test")
+    assert await client.get("a") == b"1"
+    await client.aclose()
+
+
+async def test_it_comes_back_after_a_kill(start: Start) -> None:
+    server = await start()
+    pid = await server_pid(server)
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: not alive(pid))
+
+    assert await server.ready()
+
+    assert await server_pid(server) != pid
+
+
+async def test_a_server_that_a_killed_zapd_left_is_taken_over_and_stopped(tmp_path: Path) -> None:
+    directory = tmp_path / "s"
+    killed = await asyncio.create_subprocess_exec(
+        os.sys.executable,  # type: ignore[attr-defined]
+        "-c",
+        "import asyncio, pathlib, sys\n"
+        "from zapd.jobs.embedded import EmbeddedRedis\n"
+        "asyncio.run(EmbeddedRedis(directory=pathlib.Path(sys.argv[1]), binary=sys.argv[2]).run())",
+        str(directory),
+        embedded_binary(),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    server = EmbeddedRedis(directory=directory, binary=embedded_binary())
+    assert await server.ready()
+    pid = await server_pid(server)
+    killed.kill()
+    await killed.wait()
+    assert alive(pid)
+
+    task = asyncio.create_task(server.run(), name="redis")
+    assert await server.ready()
+    assert await server_pid(server) == pid
+
+    os.kill(pid, signal.SIGKILL)  # an adopted one is replaced too
+    await eventually(lambda: not alive(pid))
+    assert await server.ready()
+    new = await server_pid(server)
+    assert new != pid
+    await server.stop()
+    await task
+    assert not alive(new)
+
+
+async def test_an_adopted_server_ends_when_told(start: Start) -> None:
+    first = await start()
+    pid = await server_pid(first)
+    second = await start()
+    await asyncio.wait_for(second.stop(), 5)
+
+    await eventually(lambda: not alive(pid))
+
+
+async def test_files_that_cannot_be_loaded_are_moved_aside(start: Start, tmp_path: Path) -> None:
+    directory = tmp_path / "s"
+    directory.mkdir()
+    (directory / "appendonly.aof").write_text("this is no append-only file\r\n")
+
+    await start()
+
+    assert len(list(directory.glob("redis-broken-*/appendonly.aof"))) == 1
+
+
+async def test_stop_before_start_and_twice_is_safe(tmp_path: Path) -> None:
+    server = EmbeddedRedis(directory=tmp_path / "s", binary=embedded_binary())
+    await server.stop()
+    await server.stop()
+    await server.run()
+
+
+def test_a_missing_binary_or_too_long_a_path_is_a_matter_of_configuration(tmp_path: Path) -> None:
+    assert find_binary(None)
+    with pytest.raises(ConfigError, match=r"redis\.binary"):
+        find_binary("/no/such/redis-server")
+    with pytest.raises(ConfigError, match=r"state\.dir"):
+        EmbeddedRedis(directory=tmp_path / ("x" * 100))

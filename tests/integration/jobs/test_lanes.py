@@ -1,0 +1,213 @@
+"""Lanes: order, how many at once, pace, parking, and that lanes do not disturb each other."""
+
+from tests.integration.jobs.engine import QUEUE, Engine, done, ended, ids, settings
+from tests.support import eventually
+from zapd.jobs.broker import Claimed, Ending
+from zapd.jobs.keys import key
+
+
+async def claim(engine: Engine, free: int = 10) -> list[Claimed]:
+    return (await engine.broker.claim(QUEUE, free)).jobs
+
+
+async def test_the_jobs_of_a_lane_go_one_after_another_in_order(engine: Engine) -> None:
+    jobs = [engine.job(lane="x") for _ in range(5)]
+    await engine.broker.enqueue(jobs)
+    order = []
+    for _ in jobs:
+        claimed = await claim(engine)
+        assert await claim(engine) == []  # the lane is busy
+        order += ids(claimed)
+        await engine.broker.finish(QUEUE, done(claimed))
+
+    assert order == [job.id for job in jobs]
+
+
+async def test_a_lane_with_a_larger_cap_runs_that_many(engine: Engine) -> None:
+    engine.configure(settings(lane_cap=3))
+    await engine.broker.enqueue([engine.job(lane="x") for _ in range(5)])
+
+    first = [*await claim(engine), *await claim(engine), *await claim(engine), *await claim(engine)]
+    await engine.broker.finish(QUEUE, done(first[:1]))
+
+    assert len(first) == 3
+    assert len(await claim(engine)) == 1
+
+
+async def test_a_busy_lane_does_not_delay_another(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job(lane="busy") for _ in range(1000)])
+    single = engine.job(lane="single")
+    await engine.broker.enqueue([single])
+
+    assert single.id in ids(await claim(engine))
+
+
+async def test_lanes_take_turns(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job(f"{lane}{number}", lane=lane) for lane in "abc" for number in range(3)])
+    order = []
+    for _ in range(9):
+        claimed = await claim(engine, 1)
+        order += ids(claimed)
+        await engine.broker.finish(QUEUE, done(claimed))
+
+    assert order == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
+
+
+async def test_jobs_with_and_without_lane_share_the_slots(engine: Engine) -> None:
+    engine.configure(settings(lane_cap=100))
+    await engine.broker.enqueue([engine.job(f"plain{number}") for number in range(10)])
+    await engine.broker.enqueue([engine.job(f"lane{number}", lane="x") for number in range(10)])
+
+    names = [ids(await claim(engine, 1))[0].rstrip("0123456789") for _ in range(10)]
+
+    assert names.count("plain") == 5
+
+
+async def test_a_lane_keeps_its_pace_over_daemons_and_the_claim_says_when(engine: Engine) -> None:
+    engine.configure(settings(lane_rate_per_minute=600, lane_burst=2, lane_cap=10))
+    await engine.broker.enqueue([engine.job(lane="x") for _ in range(6)])
+    other = engine.another("b")
+
+    burst = [*(await engine.broker.claim(QUEUE, 1)).jobs, *(await other.claim(QUEUE, 1)).jobs]
+    none = await other.claim(QUEUE, 10)
+    third = await eventually(lambda: claim(engine), every=0.005)
+    fourth = await engine.broker.claim(QUEUE, 10)
+
+    assert len(burst) == 2
+    assert none.jobs == []
+    assert none.wait is not None
+    assert 0.05 < none.wait <= 0.1
+    assert len(third) == 1
+    assert fourth.jobs == []
+
+
+async def test_one_lane_can_have_limits_of_its_own(engine: Engine) -> None:
+    engine.configure(settings(lane_rate_per_minute=1))
+    await engine.broker.limit_lane(QUEUE, "fast", per_minute=0, burst=None, cap=2)
+    await engine.broker.enqueue([engine.job(lane="fast"), engine.job(lane="fast"), engine.job(lane="slow")])
+    first = [*await claim(engine), *await claim(engine)]
+    assert len(first) == 3
+    await engine.broker.finish(QUEUE, done(first))
+
+    await engine.broker.limit_lane(QUEUE, "fast", per_minute=None, burst=None, cap=None)
+
+    await engine.broker.enqueue([engine.job(lane="fast"), engine.job(lane="fast")])
+    claimed = await claim(engine)
+    await engine.broker.finish(QUEUE, done(claimed))
+    assert await claim(engine) == []
+
+
+async def test_a_parked_lane_waits_and_keeps_its_order(engine: Engine) -> None:
+    jobs = [engine.job(lane="x") for _ in range(3)]
+    await engine.broker.enqueue(jobs)
+    await engine.broker.finish(QUEUE, ended(await claim(engine), Ending.PARK, 60_000))
+    waiting = await engine.broker.claim(QUEUE, 5)
+    assert waiting.jobs == []
+    assert waiting.wait is not None
+    assert 59 < waiting.wait <= 60
+
+    await engine.broker.wake_lane(QUEUE, "x")
+
+    assert ids(await claim(engine)) == [jobs[0].id]
+
+
+async def test_a_lane_parked_from_outside_holds_what_comes_later(engine: Engine) -> None:
+    await engine.broker.park_lane(QUEUE, "x", 60)
+    await engine.broker.enqueue([engine.job(lane="x")])
+    assert await claim(engine) == []
+
+    await engine.broker.wake_lane(QUEUE, "x")
+
+    assert len(await claim(engine)) == 1
+
+
+async def test_a_park_ends_by_itself(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job(lane="x")])
+    await engine.broker.park_lane(QUEUE, "x", 0.1)
+    assert await claim(engine) == []
+
+    assert await eventually(lambda: claim(engine))
+
+
+async def test_a_retried_job_lets_the_lane_pass_and_returns_to_its_head(engine: Engine) -> None:
+    jobs = [engine.job(lane="x") for _ in range(3)]
+    await engine.broker.enqueue(jobs)
+    await engine.broker.finish(QUEUE, ended(await claim(engine), Ending.RETRY, 50))
+    second = await claim(engine)
+    assert ids(second) == [jobs[1].id]
+    await eventually(lambda: engine.redis.zcount(key(QUEUE, "d"), 0, "+inf"))
+
+    async def promoted() -> bool:
+        await claim(engine)  # the lane is busy: this only promotes
+        return not await engine.redis.zcard(key(QUEUE, "d"))
+
+    await eventually(promoted)
+    await engine.broker.finish(QUEUE, done(second))
+
+    assert ids(await claim(engine)) == [jobs[0].id]
+
+
+async def test_jobs_delayed_at_first_join_their_lane_in_order(engine: Engine) -> None:
+    first = engine.job(lane="x")
+    scheduled = [engine.job(lane="x", due_at=1_750_000_000_000 + number) for number in range(3)]
+    far = [engine.job(lane="x", due_at=9_999_999_999_999)]
+    await engine.broker.enqueue([first, *scheduled, *far])
+    for job in far:  # their time has come
+        await engine.redis.zadd(key(QUEUE, "d"), {job.id: 1})
+    order = []
+    while claimed := await claim(engine):
+        order += ids(claimed)
+        await engine.broker.finish(QUEUE, done(claimed))
+
+    assert order == [job.id for job in (first, *scheduled, *far)]
+
+
+async def test_a_job_handed_back_or_reclaimed_goes_to_the_head_of_its_lane(engine: Engine) -> None:
+    jobs = [engine.job(lane="x") for _ in range(3)]
+    await engine.broker.enqueue(jobs)
+    await engine.broker.finish(QUEUE, ended(await claim(engine), Ending.HAND_BACK))
+    assert ids(await claim(engine)) == [jobs[0].id]
+    await engine.kill(engine.broker)
+    other = engine.another("b")
+    await other.reclaim(QUEUE, others=True)
+
+    assert ids((await other.claim(QUEUE, 5)).jobs) == [jobs[0].id]
+
+
+async def test_a_lane_runs_its_urgent_jobs_first_and_one_at_a_time_over_levels(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job("low", lane="x"), engine.job("high", lane="x", priority=6)])
+
+    first = await claim(engine)
+    assert ids(first) == ["high"]
+    await engine.broker.finish(QUEUE, done(first))
+
+    assert ids(await claim(engine)) == ["low"]
+
+
+async def test_an_idle_lane_leaves_nothing_behind(engine: Engine) -> None:
+    engine.configure(settings(lane_rate_per_minute=60_000))
+    await engine.broker.enqueue([engine.job(lane=f"lane{number}") for number in range(20)])
+    claimed = await claim(engine, 20)
+    await engine.broker.finish(QUEUE, done(claimed))
+
+    async def lanes() -> list[bytes]:
+        found: list[bytes] = await engine.redis.keys(key("*", "ls:*").replace("{", "?").replace("}", "?"))
+        return found
+
+    assert len(claimed) == 20
+
+    async def gone() -> bool:
+        return not await lanes()
+
+    await eventually(gone)
+
+
+async def test_ten_thousand_lanes_cost_a_claim_little(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job(lane=f"lane{number}") for number in range(10_000)])
+    for _ in range(20):
+        claimed = await claim(engine, 100)
+        assert len(claimed) == 100
+        await engine.broker.finish(QUEUE, done(claimed))
+
+    slowest = (await engine.redis.slowlog_get(1))[0:1]
+    assert all(entry["duration"] < 200_000 for entry in slowest)  # microseconds

@@ -1,0 +1,404 @@
+"""What becomes of a job when its handler says something, raises, hangs or is stopped; and who runs first."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from tests.integration.jobs.engine import QUEUE, Engine, done, settings
+from tests.support import eventually
+from tests.support.redis_server import RedisServer
+from zapd.jobs.dispatcher import Dispatcher
+from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
+from zapd.jobs.keys import key
+
+
+class Recorder:
+    """A handler that says what it is told to, job after job, and remembers whom it saw."""
+
+    def __init__(self, *outcomes: Outcome | Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.seen: list[Job] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, job: Job) -> Outcome:
+        self.seen.append(job)
+        await self.gate.wait()
+        outcome = self.outcomes.pop(0) if self.outcomes else Done()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    @property
+    def ids(self) -> list[str]:
+        return [job.id for job in self.seen]
+
+
+async def turn(dispatcher: Dispatcher) -> None:
+    """The dispatcher looks at the queue some times."""
+    until = dispatcher.turns + 5
+
+    def looked() -> bool:
+        dispatcher.wake(QUEUE)
+        return dispatcher.turns >= until
+
+    await eventually(looked)
+
+
+async def test_a_job_that_works_is_over(engine: Engine) -> None:
+    dispatcher = await engine.dispatch(engine.pool(Recorder()))
+    job = engine.job(tenant="t1")
+    await engine.broker.enqueue([job])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over == [job.id])
+
+    assert await engine.broker.locate(QUEUE, [job.id]) == ["missing"]
+    assert engine.metrics.queues[QUEUE].outcomes["done"] == 1
+
+
+async def test_a_wake_up_starts_the_handler_within_milliseconds(engine: Engine) -> None:
+    started: asyncio.Queue[float] = asyncio.Queue()
+
+    async def handler(job: Job) -> Outcome:
+        started.put_nowait(time.perf_counter())
+        return Done()
+
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    waits = []
+    for _ in range(20):
+        at = time.perf_counter()
+        await engine.broker.enqueue([engine.job()])
+        dispatcher.wake(QUEUE)
+        waits.append(await started.get() - at)
+
+    assert sorted(waits)[10] < 0.005
+
+
+async def test_a_job_of_another_daemon_is_found_by_polling(engine: Engine) -> None:
+    handler = Recorder()
+    await engine.dispatch(engine.pool(handler))
+    await eventually(lambda: engine.metrics.queues[QUEUE].slots)
+
+    await engine.another("b").enqueue([engine.job()])
+
+    await eventually(lambda: handler.seen, within=2)
+
+
+async def test_a_failing_job_is_tried_again_and_dies_after_its_last_attempt(engine: Engine) -> None:
+    handler = Recorder(Retry("one"), ValueError("two"), Retry("three"))
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    job = engine.job()
+    await engine.broker.enqueue([job])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over == [job.id])
+
+    assert [seen.attempt for seen in handler.seen] == [1, 2, 3]
+    assert engine.dead == [(job.id, "attempts", "three")]
+    view = await engine.broker.job(QUEUE, job.id)
+    assert view
+    assert (view.state, view.reason, view.error) == ("dead", "attempts", "three")
+    assert engine.metrics.queues[QUEUE].outcomes | {} == {
+        "done": 0, "retry": 2, "snooze": 0, "discard": 0, "dead": 1, "canceled": 0,
+    }  # fmt: skip
+
+
+async def test_a_handler_that_says_nothing_has_failed(engine: Engine) -> None:
+    async def handler(job: Job) -> Any:
+        return None
+
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    await engine.broker.enqueue([engine.job()])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over)
+
+    assert engine.dead[0][1:] == ("attempts", "TypeError('a handler returned NoneType')")
+
+
+async def test_writing_down_a_death_is_not_cut_off_by_the_jobs_timeout(engine: Engine) -> None:
+    engine.configure(settings(timeout=0.05, attempts=1))
+    told: list[str] = []
+
+    async def on_dead(job: Job, reason: str, error: str) -> None:
+        asyncio.get_running_loop().call_later(0.1, slow.set)
+        await slow.wait()
+        told.append(error)
+
+    async def handler(job: Job) -> Outcome:
+        await asyncio.Event().wait()
+        return Done()
+
+    slow = asyncio.Event()
+    pool = engine.pool(handler, on_dead=on_dead)
+    dispatcher = await engine.dispatch(pool)
+    await engine.broker.enqueue([engine.job()])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over)
+
+    assert told == ["timeout after 0.05 s"]
+    assert pool.running == 0
+
+
+async def test_a_discarded_job_is_dead_at_once_with_its_reason(engine: Engine) -> None:
+    dispatcher = await engine.dispatch(engine.pool(Recorder(Discard("bad_number", "no such\nnumber"))))
+    job = engine.job()
+    await engine.broker.enqueue([job])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over == [job.id])
+
+    view = await engine.broker.job(QUEUE, job.id)
+    assert view
+    assert (view.reason, view.error) == ("bad_number", "no such number")
+
+
+async def test_a_snooze_burns_no_attempt(engine: Engine) -> None:
+    handler = Recorder(Snooze(0.01), Snooze(0.01, park_lane=True), Snooze(0.01))
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    await engine.broker.enqueue([engine.job(lane="x")])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over)
+
+    assert [seen.attempt for seen in handler.seen] == [1, 1, 1, 1]
+
+
+async def test_a_job_over_its_time_is_stopped_and_tried_again(engine: Engine) -> None:
+    engine.configure(settings(timeout=0.05))
+    stopped: list[str] = []
+
+    async def handler(job: Job) -> Outcome:
+        if job.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.append(job.id)
+        return Done()
+
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    jobs = [engine.job() for _ in range(3)]
+    await engine.broker.enqueue(jobs)
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: len(engine.over) == 3)
+
+    assert sorted(stopped) == [job.id for job in jobs]
+    assert engine.metrics.queues[QUEUE].outcomes["retry"] == 3
+
+
+async def test_a_job_whose_worker_died_three_times_is_poison(engine: Engine) -> None:
+    job = engine.job()
+    await engine.broker.enqueue([job])
+    for number in range(3):
+        victim = engine.another(f"victim{number}")
+        assert len((await victim.claim(QUEUE, 1)).jobs) == 1
+        await engine.kill(victim)
+        await engine.broker.reclaim(QUEUE, others=True)
+    handler = Recorder()
+
+    await engine.dispatch(engine.pool(handler))
+
+    await eventually(lambda: engine.over == [job.id])
+    assert handler.seen == []
+    assert engine.dead == [(job.id, "poison", "its worker died 3 times")]
+    assert engine.metrics.queues[QUEUE].deaths["poison"] == 1
+
+
+async def test_a_death_that_cannot_be_written_down_keeps_the_job(engine: Engine) -> None:
+    async def sql_is_away(job: Job, reason: str, error: str) -> None:
+        raise ConnectionError("sql")
+
+    dispatcher = await engine.dispatch(engine.pool(Recorder(Discard("no")), on_dead=sql_is_away))
+    job = engine.job()
+    await engine.broker.enqueue([job])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.metrics.queues[QUEUE].outcomes["snooze"])
+
+    assert await engine.broker.locate(QUEUE, [job.id]) == ["live"]
+
+
+async def test_drain_waits_for_what_ends_in_time_and_hands_back_the_rest(engine: Engine) -> None:
+    hang, quick = asyncio.Event(), asyncio.Event()
+
+    async def handler(job: Job) -> Outcome:
+        await (hang if job.id.startswith("hang") else quick).wait()
+        return Done()
+
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool)
+    await engine.broker.enqueue([engine.job("quick"), engine.job("hang1"), engine.job("hang2", lane="x")])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running == 3)
+    await dispatcher.stop()
+    asyncio.get_running_loop().call_later(0.02, quick.set)
+
+    assert await pool.drain(0.1) == 2
+
+    assert engine.over == ["quick"]
+    back = (await engine.another("b").claim(QUEUE, 5)).jobs
+    assert [(claim.job.id, claim.job.attempt, claim.job.crashes) for claim in back] == [
+        ("hang1", 1, 0),
+        ("hang2", 1, 0),
+    ]
+
+
+async def test_a_handler_that_does_not_stop_is_handed_back_all_the_same(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zapd.jobs.pool._CANCEL_GRACE", 0.05)
+    release = asyncio.Event()
+
+    async def handler(job: Job) -> Outcome:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+        return Done()
+
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool)
+    await engine.broker.enqueue([engine.job("deaf")])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running)
+    await dispatcher.stop()
+
+    assert await pool.drain(0) == 1
+
+    release.set()
+    assert len((await engine.another("b").claim(QUEUE, 5)).jobs) == 1
+    assert engine.over == []
+
+
+async def test_no_more_is_claimed_than_there_are_free_slots(engine: Engine) -> None:
+    handler = Recorder()
+    handler.gate.clear()
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool)
+    await engine.broker.enqueue([engine.job() for _ in range(20)])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running == 4)
+    await turn(dispatcher)
+
+    assert (await engine.broker.stats(QUEUE)).active == 4
+
+    handler.gate.set()
+    await eventually(lambda: len(engine.over) == 20)
+
+
+async def test_a_pool_grows_under_backlog(engine: Engine) -> None:
+    engine.configure(settings(concurrency=1, max_concurrency=8))
+    handler = Recorder()
+    handler.gate.clear()
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool)
+    await engine.broker.enqueue([engine.job() for _ in range(50)])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: pool.running == 8)
+
+    handler.gate.set()
+    await eventually(lambda: len(engine.over) == 50)
+
+
+async def test_urgent_queues_go_first_when_there_is_little_room(engine: Engine) -> None:
+    engine.configure(settings("low", priority=1), settings("high", priority=9))
+    handler = Recorder()
+    await engine.broker.enqueue([engine.job(f"low{n}", queue="low") for n in range(3)])
+    await engine.broker.enqueue([engine.job(f"high{n}", queue="high") for n in range(3)])
+
+    await engine.dispatch(engine.pool(handler, "low"), engine.pool(handler, "high"), max_in_flight=1)
+
+    await eventually(lambda: len(engine.over) == 6)
+    assert handler.ids == ["high0", "high1", "high2", "low0", "low1", "low2"]
+
+
+async def test_the_lowest_queue_moves_under_any_load(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zapd.jobs.dispatcher._AGEING", 0.02)
+    engine.configure(settings("low", priority=1), settings("high", priority=9))
+    handler = Recorder()
+    await engine.broker.enqueue([engine.job(queue="high") for _ in range(2000)])
+    low = engine.job(queue="low")
+    await engine.broker.enqueue([low])
+
+    await engine.dispatch(engine.pool(handler, "low"), engine.pool(handler, "high"), max_in_flight=1)
+
+    await eventually(lambda: low.id in handler.ids)
+    assert len(handler.seen) < 2000
+
+
+async def test_pause_all_stops_claims_at_once_and_resume_all_lets_them_flow(engine: Engine) -> None:
+    handler = Recorder()
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    await dispatcher.pause_all()
+    await engine.broker.enqueue([engine.job()])
+    await turn(dispatcher)
+    assert handler.seen == []
+
+    await dispatcher.resume_all()
+
+    await eventually(lambda: engine.over)
+
+
+async def test_a_lane_flows_through_the_pool_in_order_without_waiting_for_polls(engine: Engine) -> None:
+    handler = Recorder()
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    jobs = [engine.job(lane="x") for _ in range(100)]
+    await engine.broker.enqueue(jobs)
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: len(engine.over) == 100, within=3)
+
+    assert handler.ids == [job.id for job in jobs]
+
+
+async def test_a_running_dispatcher_survives_the_loss_of_all_data(engine: Engine) -> None:
+    handler = Recorder()
+    handler.gate.clear()
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool)
+    job = engine.job(lane="x")
+    await engine.broker.enqueue([job])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running)
+
+    await engine.redis.flushall()
+    handler.gate.set()
+    await eventually(lambda: engine.metrics.queues[QUEUE].fenced)
+    await engine.broker.enqueue([job])  # as the reconciler does
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over == [job.id])
+
+
+async def test_redis_frozen_under_load_loses_and_doubles_nothing(engine: Engine, server: RedisServer) -> None:
+    handler = Recorder()
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    jobs = [engine.job() for _ in range(300)]
+    await engine.broker.enqueue(jobs)
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: len(engine.over) > 20, every=0.001)
+    server.pause()
+    # Longer than the client waits for an answer, so that a claim or a finish is lost on its way.
+    asyncio.get_running_loop().call_later(3.5, server.unpause)
+
+    await eventually(lambda: len(engine.over) == 300, within=15)
+
+    assert sorted(handler.ids) == [job.id for job in jobs]
+    assert await engine.redis.hlen(key(QUEUE, "a")) == 0
+
+
+async def test_what_a_claim_took_while_its_answer_was_lost_is_run(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job(), engine.job()])
+    stranded = (await engine.broker.claim(QUEUE, 1)).jobs  # nobody hears the answer
+
+    await engine.dispatch(engine.pool(Recorder()))
+
+    await eventually(lambda: len(engine.over) == 2)
+    assert await engine.broker.finish(QUEUE, done(stranded)) == [False]

@@ -1,0 +1,271 @@
+"""All that is done to the queues in Redis. One script per move, so that each is atomic.
+
+What a lost answer means: `enqueue`, `finish`, `heartbeat`, `reclaim` and the lane moves can be repeated as they are;
+after a lost `claim` call `recover`, which also voids the claim should it still be under way.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from itertools import count, groupby
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
+
+import structlog
+
+from zapd.errors import NotFound
+from zapd.jobs.blob import decode, encode
+from zapd.jobs.inspect import Inspector, JobPage, JobView, QueueStats
+from zapd.jobs.job import Job
+from zapd.jobs.metrics import JobMetrics
+from zapd.jobs.scripts import Scripts
+from zapd.jobs.settings import QueueSettings
+
+log = structlog.get_logger("zapd.jobs")
+
+T = TypeVar("T")
+
+HEARTBEAT_TTL = 15.0  #: seconds after its last heartbeat in which a daemon counts as alive
+_BATCH = 500  # jobs per script call; a script blocks every client, and Lua's unpack has a limit of some thousands
+_COMPLETED_FOR = 3600.0
+_DEAD_FOR = 7 * 86_400.0
+_MOST_DEAD = 100_000
+
+
+class Ending(StrEnum):
+    """What becomes of a claimed job; the letters that `finish.lua` knows."""
+
+    DONE = "d"
+    RETRY = "r"
+    SNOOZE = "s"
+    PARK = "p"  #: snooze at the head of its lane, which waits as well
+    DEAD = "x"
+    HAND_BACK = "h"
+
+
+class Claimed(NamedTuple):
+    """A job that is ours until we finish it. `stream` and `entry` are the fence."""
+
+    job: Job
+    stream: bytes
+    entry: bytes
+
+
+class Claim(NamedTuple):
+    """`more`: something may be ready besides. Else `wait` is the seconds until something is due; None: nothing is."""
+
+    jobs: list[Claimed]
+    more: bool
+    wait: float | None
+
+
+class Finished(NamedTuple):
+    """How a claim ends. `delay_ms` is for RETRY, SNOOZE and PARK; `reason` and `error` are for DEAD."""
+
+    claimed: Claimed
+    ending: Ending
+    delay_ms: int = 0
+    reason: str = ""
+    error: str = ""
+
+
+class Broker:
+    """The queues. Raises Unavailable when Redis is away and NotFound for a queue that is not configured."""
+
+    def __init__(
+        self,
+        *,
+        scripts: Scripts,
+        heartbeats: Scripts,
+        queues: Sequence[QueueSettings],
+        node: str,
+        boot: str,
+        metrics: JobMetrics,
+        heartbeat_ttl: float = HEARTBEAT_TTL,
+    ) -> None:
+        self.node = node  #: the same for every start on one state directory, which one daemon holds at a time
+        self.consumer = f"{node}:{boot}"
+        self.queues = tuple(queue.name for queue in queues)
+        self._call = scripts.call
+        self._beat = heartbeats.call  # on a client of its own: a heartbeat must not queue behind work
+        self._metrics = metrics.queues
+        self._ttl_ms = round(heartbeat_ttl * 1000)
+        self._limits = {queue.name: _limits(queue) for queue in queues}
+        self._claims = count(1)
+        self._inspector = Inspector(call=scripts.call)
+
+    async def enqueue(self, jobs: Sequence[Job]) -> list[bool]:
+        """Add jobs of any queues. False: a job with that id is waiting, delayed or active already."""
+        added: dict[tuple[str, str], bool] = {}
+        for queue, group in groupby(sorted(jobs, key=attrgetter("queue")), key=attrgetter("queue")):
+            self._known(queue)
+            for batch in _batches(list(group)):
+                args = [part for job in batch for part in (job.id, encode(job), job.priority, job.lane, job.due_at)]
+                digits: bytes = await self._call("enqueue", queue, *args)
+                for job, digit in zip(batch, digits, strict=True):
+                    added.setdefault((queue, job.id), digit == ord("1"))
+                self._metrics[queue].enqueued += digits.count(b"1")
+        return [added.pop((job.queue, job.id), False) for job in jobs]
+
+    async def claim(self, queue: str, free: int) -> Claim:
+        """At most `free` jobs, the most urgent first. After Unavailable call `recover` before the next claim."""
+        number = next(self._claims)
+        limits = self._limits[queue]
+        more, wait, flat = await self._call(
+            "claim", queue, self.consumer, number, min(free, _BATCH), self._ttl_ms, *limits
+        )
+        claimed, malformed = [], []
+        for stream, entry, job_id, blob in zip(flat[0::4], flat[1::4], flat[2::4], flat[3::4], strict=True):
+            try:
+                claimed.append(Claimed(decode(queue, job_id.decode(), blob), stream, entry))
+            except ValueError as error:
+                log.error("job.malformed", queue=queue, job=job_id.decode(errors="replace"))
+                job = Job(id=job_id.decode(errors="replace"), queue=queue, payload=b"", priority=1, created_at=0)
+                malformed.append(
+                    Finished(Claimed(job, stream, entry), Ending.DEAD, reason="malformed", error=str(error))
+                )
+        if malformed:
+            await self.finish(queue, malformed)
+            self._metrics[queue].deaths["malformed"] += len(malformed)
+        self._metrics[queue].claimed += len(claimed)
+        return Claim(claimed, bool(more), None if wait < 0 else wait / 1000)
+
+    async def finish(self, queue: str, results: Sequence[Finished]) -> list[bool]:
+        """End claims, at most 500. False: refused, the job is no longer ours.
+
+        The same results again, after the answer was lost, get the first answer.
+        """
+        first = results[0].claimed
+        args: list[str | bytes | int] = [self.consumer, b"%b/%b/%d" % (first.stream, first.entry, len(results))]
+        for (job, stream, entry), ending, delay_ms, reason, error in results:
+            told = job.attempt if ending is Ending.DONE else reason
+            args += (stream, entry, job.id, job.lane, ending.value, delay_ms, told, error)
+        digits: bytes = await self._call("finish", queue, *args)
+        return [digit == ord("1") for digit in digits]
+
+    async def recover(self, queue: str, running: Iterable[str]) -> int:
+        """Put back what this daemon holds but does not run: a claim whose answer was lost. `running` are job ids."""
+        number = next(self._claims) - 1
+        found: int = await self._call("recover", queue, self.consumer, number, *running)
+        return found
+
+    async def heartbeat(self, queue: str) -> None:
+        """Say that this daemon is alive; from the loop that runs the jobs, so that a wedged one loses them."""
+        await self._beat("beat", queue, self.consumer, self._ttl_ms)
+
+    async def reclaim(self, queue: str, *, others: bool, limit: int = 100) -> int:
+        """Take jobs from dead daemons, a crash counted for each. `others`: also those of other nodes."""
+        taken: int = await self._call("reclaim", queue, self.consumer, self.node, int(others), limit)
+        self._metrics[queue].reclaimed += taken
+        return taken
+
+    async def leave(self, queue: str) -> None:
+        """The last call of a daemon that stops: forget it."""
+        await self._call("leave", queue, self.consumer)
+
+    async def cancel(self, queue: str, job_id: str) -> bool:
+        """Take a waiting or delayed job out. False: it runs, or there is none."""
+        self._known(queue)
+        canceled = bool(await self._call("cancel", queue, job_id) == 1)
+        self._metrics[queue].outcomes["canceled"] += canceled
+        return canceled
+
+    async def pause(self, queue: str) -> None:
+        """Claims give nothing until `resume`, on every daemon and over restarts."""
+        self._known(queue)
+        await self._call("pause", queue, 1)
+
+    async def resume(self, queue: str) -> None:
+        self._known(queue)
+        await self._call("pause", queue, 0)
+
+    async def paused(self) -> set[str]:
+        return {queue for queue in self.queues if (await self.stats(queue)).paused}
+
+    async def park_lane(self, queue: str, lane: str, seconds: float) -> None:
+        """Nothing of the lane starts for that time. A longer park stays."""
+        self._known(queue)
+        await self._call("lane", queue, lane, "park", round(seconds * 1000))
+
+    async def wake_lane(self, queue: str, lane: str) -> None:
+        """End a park at once."""
+        self._known(queue)
+        await self._call("lane", queue, lane, "wake")
+
+    async def lane_free_at(self, queue: str, lane: str) -> int | None:
+        """From when (ms) the lane's rate or park lets its next job start; None: from now on."""
+        self._known(queue)
+        at: int = await self._call("lane", queue, lane, "look")
+        return at or None
+
+    def configure(self, queue: QueueSettings) -> None:
+        """New limits of a queue, from the next claim on."""
+        self._known(queue.name)
+        self._limits[queue.name] = _limits(queue)
+
+    async def limit_lane(
+        self, queue: str, lane: str, *, per_minute: float | None, burst: int | None, cap: int | None
+    ) -> None:
+        """Limits of this lane instead of the queue's; None takes the queue's, a rate of 0 is no limit."""
+        self._known(queue)
+        values = ["" if value is None else value for value in (per_minute, burst, cap)]
+        await self._call("lane", queue, lane, "limit", *values, *self._limits[queue][:2])
+
+    async def locate(self, queue: str, ids: Sequence[str]) -> list[str]:
+        """`live`, `dead` or `missing` per id."""
+        self._known(queue)
+        return [place for batch in _batches(ids) for place in await self._inspector.locate(queue, batch)]
+
+    async def stats(self, queue: str) -> QueueStats:
+        self._known(queue)
+        return await self._inspector.stats(queue)
+
+    async def job(self, queue: str, job_id: str) -> JobView | None:
+        self._known(queue)
+        return await self._inspector.job(queue, job_id)
+
+    async def list_jobs(self, queue: str, state: str, after: str | None = None, limit: int = 50) -> JobPage:
+        """Jobs that are `waiting`, `active`, `delayed`, `staged`, `dead` or `completed`; `after` is a page's `next`."""
+        self._known(queue)
+        return await self._inspector.page(queue, state, after, min(limit, _BATCH))
+
+    async def retry_dead(self, queue: str, job_id: str, priority: int | None = None) -> bool:
+        """A dead job starts anew, with all its attempts. False: it is not dead."""
+        self._known(queue)
+        return bool(await self._call("dead", queue, "retry", job_id, priority or "") == 1)
+
+    async def drop_dead(self, queue: str, job_id: str) -> bool:
+        self._known(queue)
+        return bool(await self._call("dead", queue, "drop", job_id, "") == 1)
+
+    async def clean(
+        self,
+        queue: str,
+        *,
+        completed_for: float = _COMPLETED_FOR,
+        dead_for: float = _DEAD_FOR,
+        most_dead: int = _MOST_DEAD,
+    ) -> tuple[int, int]:
+        """Forget old completed and dead jobs (seconds; the newest 100 completed are kept). Bounded work per call."""
+        self._known(queue)
+        completed, dead = await self._call(
+            "clean", queue, round(completed_for * 1000), round(dead_for * 1000), most_dead
+        )
+        return completed, dead
+
+    def _known(self, queue: str) -> None:
+        if queue not in self._limits:
+            raise NotFound(f"There is no queue {queue!r}.")
+
+
+def _limits(queue: QueueSettings) -> tuple[float, ...]:
+    return (
+        queue.lane_rate_per_minute or 0,
+        queue.lane_burst,
+        queue.lane_cap,
+        queue.rate_per_minute or 0,
+        queue.burst,
+    )
+
+
+def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))

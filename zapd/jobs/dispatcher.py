@@ -1,0 +1,169 @@
+"""Decides which queue claims next. One loop, so that the order of queues is one decision after another."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+import structlog
+
+from zapd.errors import Unavailable
+from zapd.jobs.broker import Broker
+from zapd.jobs.pool import GROW_EVERY, Pool
+
+log = structlog.get_logger("zapd.jobs")
+
+_POLL = 1.0  # seconds; finds what other daemons enqueue, and what a lost wake-up left behind
+_AWAY = 0.25  # seconds between tries while Redis is away
+_AGEING = 1.0  # seconds of waiting that count as one level of priority
+
+
+class _Line:
+    """One queue, as the dispatcher sees it. Times as the loop's clock."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.queue = pool.queue.name
+        self.due = math.inf  #: when to claim again, or since when it waits for that
+        self.more = False  #: the last claim left work behind
+        self.unsure = True  #: jobs may have been claimed without our knowing; true at start, for a restart of this part
+
+
+class Dispatcher:
+    """Claims for all pools, at most their free slots and `max_in_flight` in all, the most urgent queue first.
+
+    A queue that waits rises by one level per second, so that the lowest still moves under any load.
+    """
+
+    name = "dispatcher"
+
+    def __init__(self, *, broker: Broker, pools: Sequence[Pool], max_in_flight: int = 1000) -> None:
+        self._broker = broker
+        self._max_in_flight = max_in_flight
+        self._lines = {pool.queue.name: _Line(pool) for pool in pools}
+        self._wake = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._stopped.set()
+        self._stopping = False
+        self._paused = False
+        self._away_until = 0.0
+        self._crowded = False  # a claim was put off because of `max_in_flight`
+        self.turns = 0  #: rises while the loop is alive; for a watchdog
+        for line in self._lines.values():
+            self._listen(line)
+
+    def wake(self, queue: str) -> None:
+        """Something was enqueued here: claim now instead of at the next poll."""
+        line = self._lines.get(queue)
+        if line:
+            self._make_due(line)
+
+    async def pause_all(self) -> None:
+        """No claims from now on: here at once; on the others, and over restarts, as soon as Redis has it."""
+        self._paused = True
+        for queue in self._broker.queues:
+            await self._broker.pause(queue)
+        self._paused = False  # Redis holds it from here on, so that one queue can be resumed by itself
+
+    async def resume_all(self) -> None:
+        """Claim again."""
+        self._paused = False
+        for queue in self._broker.queues:
+            await self._broker.resume(queue)
+            self.wake(queue)
+
+    async def run(self) -> None:
+        """Claim until `stop`."""
+        loop = asyncio.get_running_loop()
+        self._stopped.clear()
+        for line in self._lines.values():
+            self._make_due(line)
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                self.turns += 1
+                for line in self._lines.values():
+                    line.pool.resize(more=line.more and line.pool.free <= 0)
+                while (chosen := self._next(loop.time())) and not self._stopping:
+                    await self._serve(chosen)
+                await self._sleep()
+        finally:
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """No more claims; waits for the one under way, because an abandoned claim strands its jobs."""
+        self._stopping = True
+        self._wake.set()
+        await self._stopped.wait()
+
+    def _listen(self, line: _Line) -> None:
+        def slot_free() -> None:
+            if line.more:
+                self._make_due(line)
+            elif self._crowded:
+                self._wake.set()
+
+        line.pool.on_slot = slot_free
+        line.pool.on_change = lambda: self._make_due(line)
+
+    def _make_due(self, line: _Line) -> None:
+        line.due = min(line.due, asyncio.get_running_loop().time())
+        self._wake.set()
+
+    def _next(self, now: float) -> _Line | None:
+        """The most urgent queue that is due and has a free slot."""
+        self._crowded = False
+        if self._paused or now < self._away_until:
+            return None
+        best, highest = None, 0.0
+        for line in self._lines.values():
+            if line.due <= now and line.pool.free > 0:
+                urgency = line.pool.queue.priority + (now - line.due) / _AGEING
+                if best is None or urgency > highest:
+                    best, highest = line, urgency
+        self._crowded = best is not None and self._room() <= 0
+        return None if self._crowded else best
+
+    def _room(self) -> int:
+        return self._max_in_flight - sum(line.pool.running for line in self._lines.values())
+
+    async def _serve(self, line: _Line) -> None:
+        loop = asyncio.get_running_loop()
+        line.due = loop.time() + _POLL  # before the claim, so that a wake-up during it is not lost
+        try:
+            if line.unsure:
+                await self._recover(line)
+            claim = await self._broker.claim(line.queue, min(self._room(), line.pool.free))
+        except Unavailable as error:
+            line.unsure = True
+            line.due = self._away_until = loop.time() + _AWAY
+            log.warning("jobs.claim_failed", queue=line.queue, error=str(error)[:200])
+            return
+        line.pool.start(claim.jobs)
+        line.more = claim.more
+        now = loop.time()
+        if claim.more:
+            line.due = min(line.due, now)
+        elif claim.wait is not None:
+            line.due = min(line.due, now + claim.wait)
+
+    async def _recover(self, line: _Line) -> None:
+        found = await self._broker.recover(line.queue, line.pool.held())
+        line.unsure = False
+        if found:
+            log.warning("jobs.recovered", queue=line.queue, jobs=found)
+
+    async def _sleep(self) -> None:
+        """Until a wake-up, or the next queue is due."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        due = [line.due for line in self._lines.values() if line.pool.free > 0]
+        until = max(self._away_until, min(due, default=now + _POLL))
+        if self._paused or self._crowded or until <= now:
+            until = now + _POLL
+        if any(line.more and line.pool.free <= 0 for line in self._lines.values()):
+            until = min(until, now + GROW_EVERY)
+        timer = loop.call_at(min(until, now + _POLL), self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()

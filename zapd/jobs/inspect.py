@@ -1,0 +1,125 @@
+"""Looking into the queues: numbers, one job, pages of jobs. Nothing here changes anything."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zapd.errors import FieldError, InvalidInput
+from zapd.jobs.blob import decode
+from zapd.jobs.job import Job
+
+STATES = ("waiting", "active", "delayed", "staged", "dead", "completed")
+_PLACES = {ord("l"): "live", ord("d"): "dead", ord("m"): "missing"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueStats:
+    """One queue. `staged` jobs wait for their lane; `completed` and `failed` count tries since Redis was empty."""
+
+    waiting: int
+    active: int
+    delayed: int
+    staged: int
+    dead: int
+    completed: int
+    failed: int
+    oldest_ready_ms: int  #: since when the oldest job waits that could run; 0: none
+    paused: bool
+    active_jobs: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """One job. `at` (ms) is when it is due, died or was completed; 0 in the other states."""
+
+    id: str
+    queue: str
+    state: str
+    at: int
+    attempt: int
+    job: Job | None = None  #: None when it is completed, or its blob cannot be read
+    reason: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPage:
+    """Some jobs; `next` continues, None at the end. A page may be short though there is a next one."""
+
+    jobs: list[JobView]
+    next: str | None
+
+
+class Inspector:
+    """`call` runs a script: name, queue, arguments."""
+
+    def __init__(self, *, call: Callable[..., Awaitable[Any]]) -> None:
+        self._call = call
+
+    async def stats(self, queue: str) -> QueueStats:
+        answer = await self._call("stats", queue)
+        waiting, active, delayed, staged, dead, completed, failed, oldest, paused, ids = answer
+        return QueueStats(
+            waiting=waiting,
+            active=active,
+            delayed=delayed,
+            staged=staged,
+            dead=dead,
+            completed=completed,
+            failed=failed,
+            oldest_ready_ms=oldest,
+            paused=bool(paused),
+            active_jobs=sorted(job_id.decode() for job_id in ids),
+        )
+
+    async def locate(self, queue: str, ids: Sequence[str]) -> list[str]:
+        letters: bytes = await self._call("locate", queue, *ids)
+        return [_PLACES[letter] for letter in letters]
+
+    async def job(self, queue: str, job_id: str) -> JobView | None:
+        (view,) = await self._look(queue, [job_id])
+        return view
+
+    async def page(self, queue: str, state: str, after: str | None, limit: int) -> JobPage:
+        if state not in STATES:
+            raise InvalidInput(FieldError("state", f"one of {', '.join(STATES)}"))
+        found, cursor = await self._call("list", queue, state, after or "", limit)
+        if state == "completed":
+            views = [_completed(queue, line.decode()) for line in found]
+        else:
+            views = [view for view in await self._look(queue, [job_id.decode() for job_id in found]) if view]
+        return JobPage(jobs=views, next=cursor.decode() or None)
+
+    async def _look(self, queue: str, ids: Sequence[str]) -> list[JobView | None]:
+        answers = await self._call("look", queue, *ids) if ids else []
+        return [
+            _view(queue, job_id, state.decode(), blob, int(float(at)))
+            for job_id, (state, blob, at) in zip(ids, answers, strict=True)
+        ]
+
+
+def _view(queue: str, job_id: str, state: str, blob: bytes, at: int) -> JobView | None:
+    if state == "missing":
+        return None
+    reason = error = b""
+    if state == "dead":
+        reason, error, blob = blob.split(b"\n", 2)
+    try:
+        job = decode(queue, job_id, blob)
+    except ValueError:
+        job = None
+    return JobView(
+        id=job_id,
+        queue=queue,
+        state=state,
+        at=at,
+        attempt=job.attempt if job else 0,
+        job=job,
+        reason=reason.decode(),
+        error=error.decode(errors="replace"),
+    )
+
+
+def _completed(queue: str, line: str) -> JobView:
+    at, attempt, job_id = line.split("|", 2)
+    return JobView(id=job_id, queue=queue, state="completed", at=int(at), attempt=int(attempt))

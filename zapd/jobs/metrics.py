@@ -1,0 +1,152 @@
+"""The engine's numbers for Prometheus. Plain integers that are read at scrape time.
+
+A collector of prometheus_client costs more per observation than a claim does, and everything here runs on one loop.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+JOB_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+COMMAND_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
+OUTCOMES = ("done", "retry", "snooze", "discard", "dead", "canceled")
+DEATHS = ("attempts", "poison", "expired", "malformed")
+STATES = ("ready", "delayed", "staged", "active", "dead")
+COMMANDS = {"claim": "claim", "finish": "finish", "enqueue": "enqueue", "beat": "heartbeat"}  # script -> label
+
+
+class Histogram:
+    """Counts of durations in seconds."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._total += seconds
+
+    def buckets(self) -> tuple[list[tuple[str, float]], float]:
+        """Cumulated counts by upper bound, and the sum: what Prometheus wants."""
+        seen = 0
+        rows = []
+        for bound, count in zip([*map(str, self._bounds), "+Inf"], self._counts, strict=True):
+            seen += count
+            rows.append((bound, float(seen)))
+        return rows, self._total
+
+
+@dataclass(slots=True)
+class QueueNumbers:
+    """What is counted of one queue."""
+
+    enqueued: int = 0
+    claimed: int = 0
+    reclaimed: int = 0
+    fenced: int = 0
+    slots: int = 0
+    slots_used: int = 0
+    paused: bool = False
+    oldest_ready_ms: int = 0
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    deaths: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DEATHS, 0))
+    jobs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
+    wait: Histogram = field(default_factory=lambda: Histogram(JOB_SECONDS))
+    run: Histogram = field(default_factory=lambda: Histogram(JOB_SECONDS))
+
+    def died(self, reason: str) -> None:
+        """A job went to the dead letters. A reason of a handler's own makes no series of its own."""
+        if reason in self.deaths:
+            self.deaths[reason] += 1
+
+
+class JobMetrics(Collector):
+    """The numbers of all queues. Every label value exists from the start, at 0."""
+
+    def __init__(self, *, registry: CollectorRegistry, queues: Iterable[str]) -> None:
+        self.queues = {name: QueueNumbers() for name in queues}
+        self._commands = {label: Histogram(COMMAND_SECONDS) for label in COMMANDS.values()}
+        self._redis_up = 0
+        registry.register(self)
+
+    def redis_answered(self, script: str, seconds: float) -> None:
+        self._redis_up = 1
+        if label := COMMANDS.get(script):
+            self._commands[label].observe(seconds)
+
+    def redis_failed(self) -> None:
+        self._redis_up = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry at each scrape."""
+        yield from self._queue_gauges()
+        yield from self._queue_counters()
+        yield from self._histograms()
+        deaths = {reason: sum(q.deaths[reason] for q in self.queues.values()) for reason in DEATHS}
+        yield _counter("zapd_job_deaths", "Jobs that went to the dead letters", "reason", deaths)
+        yield GaugeMetricFamily("zapd_redis_up", "1 when Redis answered the last command", value=self._redis_up)
+
+    def _queue_gauges(self) -> Iterator[Metric]:
+        jobs = GaugeMetricFamily("zapd_queue_jobs", "Jobs in the queue", labels=["queue", "state"])
+        for name, numbers in self.queues.items():
+            for state, count in numbers.jobs.items():
+                jobs.add_metric([name, state], count)
+        yield jobs
+        for metric, text, values in (
+            (
+                "zapd_queue_oldest_ready_timestamp_seconds",
+                "Since when the oldest ready job waits; 0: none",
+                {n: q.oldest_ready_ms / 1000 for n, q in self.queues.items()},
+            ),
+            ("zapd_queue_paused", "1 when the queue is paused", {n: float(q.paused) for n, q in self.queues.items()}),
+            ("zapd_pool_slots", "Handlers that may run at once", {n: q.slots for n, q in self.queues.items()}),
+            ("zapd_pool_slots_used", "Handlers that run", {n: q.slots_used for n, q in self.queues.items()}),
+        ):
+            yield _gauge(metric, text, values)
+
+    def _queue_counters(self) -> Iterator[Metric]:
+        finished = CounterMetricFamily("zapd_jobs_finished", "Tries that ended", labels=["queue", "outcome"])
+        for name, numbers in self.queues.items():
+            for outcome, count in numbers.outcomes.items():
+                finished.add_metric([name, outcome], count)
+        yield finished
+        for metric, text, values in (
+            ("zapd_jobs_enqueued", "Jobs added", {n: q.enqueued for n, q in self.queues.items()}),
+            ("zapd_jobs_claimed", "Jobs claimed", {n: q.claimed for n, q in self.queues.items()}),
+            ("zapd_jobs_reclaimed", "Jobs taken from dead daemons", {n: q.reclaimed for n, q in self.queues.items()}),
+            ("zapd_jobs_fenced", "Finishes refused: the claim was lost", {n: q.fenced for n, q in self.queues.items()}),
+        ):
+            yield _counter(metric, text, "queue", values)
+
+    def _histograms(self) -> Iterator[Metric]:
+        wait = HistogramMetricFamily("zapd_job_wait_seconds", "From due to start", labels=["queue"])
+        run = HistogramMetricFamily("zapd_job_run_seconds", "From start to end of one try", labels=["queue"])
+        for name, numbers in self.queues.items():
+            wait.add_metric([name], *numbers.wait.buckets())
+            run.add_metric([name], *numbers.run.buckets())
+        commands = HistogramMetricFamily(
+            "zapd_redis_command_duration_seconds", "From call to answer of a script", labels=["command"]
+        )
+        for command, durations in self._commands.items():
+            commands.add_metric([command], *durations.buckets())
+        yield from (wait, run, commands)
+
+
+def _gauge(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    metric = GaugeMetricFamily(name, text, labels=["queue"])
+    for queue, value in values.items():
+        metric.add_metric([queue], value)
+    return metric
+
+
+def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    metric = CounterMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        metric.add_metric([key], value)
+    return metric

@@ -1,0 +1,268 @@
+"""Runs the jobs of one queue, at most so many at once, and turns what their handler says into the end of the claim."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from zapd.backoff import Backoff
+from zapd.jobs.broker import Broker, Claimed, Ending, Finished
+from zapd.jobs.finish import FinishBuffer
+from zapd.jobs.job import Discard, Done, Handler, Job, Outcome, Retry, Snooze
+from zapd.jobs.metrics import QueueNumbers
+from zapd.jobs.settings import QueueSettings
+
+log = structlog.get_logger("zapd.jobs")
+
+CRASH_LIMIT = 3  #: a job whose worker died this often is dead, reason `poison`
+_UNTOLD_WAIT = 5.0  # seconds until a death is tried again that `on_dead` could not write down
+GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
+_SHRINK_AFTER = 10.0  # seconds of little use before a step down
+_CANCEL_GRACE = 2.0  # seconds for handlers to end after they were canceled
+_TIMEOUT, _DRAIN, _ENDED = "timeout", "drain", "ended"
+_OUTCOMES = frozenset((Done, Retry, Snooze, Discard))
+
+#: Called before a job goes to the dead letters: SQL must know first. Raising keeps the job alive.
+OnDead = Callable[[Job, str, str], Awaitable[None]]
+#: Called with (tenant, id) of jobs that are over: done, discarded or dead.
+OnFinished = Callable[[Sequence[tuple[str, str]]], None]
+
+
+class _Run:
+    """A job that runs. `stopped`: why we canceled it, or that its handler ended and its timeout is over."""
+
+    __slots__ = ("claimed", "deadline", "stopped", "task")
+
+    def __init__(self, claimed: Claimed, deadline: float) -> None:
+        self.claimed = claimed
+        self.deadline = deadline
+        self.stopped = ""
+        self.task: asyncio.Task[None] | None = None
+
+
+class Pool:
+    """The handlers of one queue. A slot is free as soon as its handler ends, before Redis knows of that."""
+
+    def __init__(
+        self,
+        *,
+        queue: QueueSettings,
+        broker: Broker,
+        handler: Handler,
+        on_dead: OnDead,
+        on_finished: OnFinished,
+        now_ms: Callable[[], int],
+        random: Callable[[], float],
+        numbers: QueueNumbers,
+    ) -> None:
+        self.queue = queue
+        self.on_slot: Callable[[], None] = _nothing  #: set by the dispatcher: a slot became free
+        self.on_change: Callable[[], None] = _nothing  #: set by the dispatcher: more may be ready, or due soon
+        self._handler = handler
+        self._on_dead = on_dead
+        self._on_finished = on_finished
+        self._now_ms = now_ms
+        self._random = random
+        self._numbers = numbers
+        self._backoff = Backoff(base=queue.backoff, factor=queue.backoff_factor)
+        self._limit = queue.concurrency
+        self._resized_at = 0.0
+        self._running: dict[_Run, None] = {}  # in order of their deadline, because the timeout is the same for all
+        self._timer: asyncio.TimerHandle | None = None
+        self._buffer = FinishBuffer(queue=queue.name, broker=broker, on_answered=self._answered, random=random)
+        self._show()
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def free(self) -> int:
+        return self._limit - len(self._running)
+
+    def held(self) -> list[str]:
+        """Ids of the jobs that are ours: running, or their finish not answered yet."""
+        return [*(run.claimed.job.id for run in self._running), *self._buffer.held()]
+
+    def start(self, claims: Sequence[Claimed]) -> None:
+        """Run claimed jobs, at most `free`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.queue.timeout
+        for claimed in claims:
+            run = _Run(claimed, deadline)
+            self._running[run] = None
+            run.task = loop.create_task(self._work(run), name=claimed.job.id)
+        if self._timer is None and self._running:
+            self._timer = loop.call_at(deadline, self._stop_late)
+        self._show()
+
+    def resize(self, *, more: bool) -> None:
+        """Move the limit: doubled while all are busy and `more` waits, halved after a time of little use."""
+        now = asyncio.get_running_loop().time()
+        if more and self._limit < self.queue.max_concurrency:
+            if now - self._resized_at >= GROW_EVERY:
+                self._limit, self._resized_at = min(self.queue.max_concurrency, self._limit * 2), now
+        elif len(self._running) > self._limit // 2:
+            self._resized_at = now
+        elif self._limit > self.queue.concurrency and now - self._resized_at >= _SHRINK_AFTER:
+            self._limit, self._resized_at = max(self.queue.concurrency, self._limit // 2), now
+        self._show()
+
+    def configure(self, queue: QueueSettings) -> None:
+        """New settings, for the jobs that start from now on."""
+        self.queue = queue
+        self._backoff = Backoff(base=queue.backoff, factor=queue.backoff_factor)
+        self._limit = min(max(self._limit, queue.concurrency), queue.max_concurrency)
+        self._show()
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for what runs, at most so long; then cancel and hand back the rest. Returns how many were handed back.
+
+        Claims must have stopped before. Handing back burns no attempt.
+        """
+        await self._wait_idle(seconds)
+        left = list(self._running)
+        for run in left:
+            run.stopped = _DRAIN
+            if run.task:
+                run.task.cancel()
+        await self._wait_idle(_CANCEL_GRACE)
+        for run in list(self._running):  # a handler that does not stop: somebody else may start it, the fence holds
+            self._end(run, Finished(run.claimed, Ending.HAND_BACK))
+        if self._timer:
+            self._timer.cancel()
+        await self._buffer.flush(_CANCEL_GRACE)
+        return len(left)
+
+    async def _wait_idle(self, seconds: float) -> None:
+        tasks = [run.task for run in self._running if run.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    def _stop_late(self) -> None:
+        """Cancel what is past its deadline, and come back for the next."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        for run in self._running:
+            if run.deadline > loop.time():
+                self._timer = loop.call_at(run.deadline, self._stop_late)
+                return
+            if not run.stopped and run.task:
+                run.stopped = _TIMEOUT
+                run.task.cancel()
+
+    async def _work(self, run: _Run) -> None:
+        loop = asyncio.get_running_loop()
+        job, started = run.claimed.job, loop.time()
+        self._numbers.wait.observe(max(0, self._now_ms() - max(job.created_at, job.due_at)) / 1000)
+        outcome = await self._perform(run)
+        self._numbers.run.observe(loop.time() - started)
+        run.stopped = run.stopped or _ENDED
+        if type(outcome) is Done:
+            result = Finished(run.claimed, Ending.DONE)
+        else:
+            result = await self._ending(run.claimed, outcome)
+        if run in self._running:  # else a drain that could not wait has handed it back
+            self._end(run, result)
+
+    async def _perform(self, run: _Run) -> Outcome | None:
+        """What the handler says; None when a drain stopped it."""
+        job = run.claimed.job
+        if job.crashes >= CRASH_LIMIT:
+            return Discard("poison", f"its worker died {job.crashes} times")
+        try:
+            outcome = await self._handler(job)
+            if type(outcome) not in _OUTCOMES:
+                raise TypeError(f"a handler returned {type(outcome).__name__}")
+            return outcome
+        except asyncio.CancelledError:
+            if run.stopped == _DRAIN:
+                return None
+            return Retry(f"timeout after {self.queue.timeout:g} s" if run.stopped == _TIMEOUT else "canceled")
+        except Exception as error:  # whatever a handler does, its job has an end
+            log.warning("job.raised", queue=job.queue, job=job.id, attempt=job.attempt, error=type(error).__name__)
+            return Retry(repr(error))
+
+    async def _ending(self, claimed: Claimed, outcome: Outcome | None) -> Finished:
+        job = claimed.job
+        match outcome:
+            case None:
+                return Finished(claimed, Ending.HAND_BACK)
+            case Done():
+                return Finished(claimed, Ending.DONE)
+            case Snooze(seconds, park_lane):
+                ending = Ending.PARK if park_lane and job.lane else Ending.SNOOZE
+                return Finished(claimed, ending, round(seconds * 1000))
+            case Discard(reason, error):
+                return await self._bury(claimed, reason, error)
+            case Retry(error, _) if job.attempt >= self.queue.attempts:
+                return await self._bury(claimed, "attempts", error)
+            case Retry(_, after):
+                return Finished(claimed, Ending.RETRY, round(self._delay(job, after) * 1000))
+
+    def _delay(self, job: Job, after: float | None) -> float:
+        if after is None:
+            return self._backoff.delay(job.attempt, random=self._random)
+        return Backoff(base=after, cap=after).delay(1, random=self._random)
+
+    async def _bury(self, claimed: Claimed, reason: str, error: str) -> Finished:
+        job = claimed.job
+        try:
+            await self._on_dead(job, reason, error)
+        except Exception:  # SQL is away: the job must not be dead in Redis only
+            log.exception("job.death_untold", queue=job.queue, job=job.id)
+            return Finished(claimed, Ending.SNOOZE, round(_UNTOLD_WAIT * 1000))
+        log.warning("job.dead", queue=job.queue, job=job.id, attempt=job.attempt, reason=reason)
+        return Finished(claimed, Ending.DEAD, reason=_line(reason), error=_line(error))
+
+    def _end(self, run: _Run, result: Finished) -> None:
+        del self._running[run]
+        self._numbers.slots_used = len(self._running)
+        self._buffer.add(result)
+        self.on_slot()
+
+    def _answered(self, results: Sequence[Finished], taken: Sequence[bool]) -> None:
+        over = []
+        changed = False
+        for result, ours in zip(results, taken, strict=True):
+            job, ending = result.claimed.job, result.ending
+            changed = changed or ending is not Ending.DONE or job.lane != ""
+            if not ours:
+                self._numbers.fenced += 1
+                log.warning("job.fenced", queue=job.queue, job=job.id)
+                continue
+            self._count(result)
+            if ending is Ending.DONE or ending is Ending.DEAD:
+                over.append((job.tenant, job.id))
+        if over:
+            self._on_finished(over)
+        if changed:
+            self.on_change()
+
+    def _count(self, result: Finished) -> None:
+        outcomes = self._numbers.outcomes
+        match result.ending:
+            case Ending.DONE:
+                outcomes["done"] += 1
+            case Ending.RETRY:
+                outcomes["retry"] += 1
+            case Ending.SNOOZE | Ending.PARK:
+                outcomes["snooze"] += 1
+            case Ending.DEAD:
+                outcomes["dead" if result.reason in _OWN_REASONS else "discard"] += 1
+                self._numbers.died(result.reason)
+
+    def _show(self) -> None:
+        self._numbers.slots = self._limit
+        self._numbers.slots_used = len(self._running)
+
+
+_OWN_REASONS = ("attempts", "poison")
+
+
+def _nothing() -> None:
+    pass
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:1000]

@@ -1,0 +1,24 @@
+-- flags: allow-oom
+-- ARGV: ms to keep completed, ms to keep dead, most dead. Answers {completed, dead} taken away, at most 500 dead a call.
+-- A queue that holds no job loses its streams, so that a level once used costs nothing for ever.
+local completed = 0
+while true do
+  local oldest = redis.call('LINDEX', P .. 'done', -1)
+  if not oldest or tonumber(string.match(oldest, '^%d+')) > now - ARGV[1] then break end
+  redis.call('RPOP', P .. 'done')
+  completed = completed + 1
+end
+local old = redis.call('ZRANGEBYSCORE', P .. 'x', '-inf', now - ARGV[2], 'LIMIT', 0, 500)
+local excess = math.min(500, redis.call('ZCARD', P .. 'x') - tonumber(ARGV[3]))
+if excess > #old then old = redis.call('ZRANGE', P .. 'x', 0, excess - 1) end
+if #old > 0 then
+  redis.call('ZREM', P .. 'x', unpack(old))
+  redis.call('HDEL', P .. 'xj', unpack(old))
+end
+if redis.call('HLEN', jobs) == 0 then
+  for _, level in ipairs(levels()) do
+    redis.call('DEL', P .. 'r:' .. level, P .. 'b:' .. level, P .. 'e:' .. level)
+  end
+  redis.call('DEL', P .. 'lv', P .. 'a', P .. 'd')
+end
+return {completed, #old}

@@ -1,0 +1,14 @@
+-- ARGV: per job id, blob, level, lane, due ms (0: at once). Answers one digit per job: 1 added, 0 there already.
+-- A job with the id of a dead one takes its place: the dead letter goes.
+local dead = redis.call('ZCARD', P .. 'x') > 0
+local answers = {}
+for i = 1, #ARGV, 5 do
+  local id, level, lane, due = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4])
+  local added = redis.call('HSETNX', jobs, id, ARGV[i + 1])
+  answers[#answers + 1] = added
+  if added == 1 then
+    if due > now then redis.call('ZADD', P .. 'd', due, id) else place(level, lane, id) end
+    if dead and redis.call('ZREM', P .. 'x', id) == 1 then redis.call('HDEL', P .. 'xj', id) end
+  end
+end
+return table.concat(answers)

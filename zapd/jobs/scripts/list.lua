@@ -1,0 +1,60 @@
+-- ARGV: state, cursor ('' for the first page), most. Answers {ids, next cursor or ''}.
+-- Completed ones come as "ms|attempt|id". A page may hold fewer than asked for though there are more.
+local state, after, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local found, cursor = {}, ''
+
+local function by_rank(command, key)
+  local from = tonumber(after) or 0
+  found = redis.call(command, P .. key, from, from + most - 1)
+  if #found == most then cursor = tostring(from + most) end
+end
+
+local function waiting() -- the cursor is "<stream>/<entry>"
+  local from_stream, from_entry = string.match(after, '^(.-)/(.*)$')
+  for _, level in ipairs(levels()) do
+    for _, stream in ipairs({'b:' .. level, 'r:' .. level}) do
+      local room = most - #found
+      if room > 0 and (not from_stream or from_stream == stream) then
+        local entries = redis.call('XRANGE', P .. stream, from_stream and '(' .. from_entry or '-', '+', 'COUNT', room)
+        from_stream = nil
+        for _, entry in ipairs(entries) do
+          local id = entry[2][2]
+          if redis.call('HEXISTS', P .. 'a', id) == 0 and redis.call('HEXISTS', jobs, id) == 1 then
+            found[#found + 1] = id
+          end
+        end
+        if #entries == room then
+          cursor = stream .. '/' .. entries[#entries][1]
+          return
+        end
+      end
+    end
+  end
+end
+
+local function staged() -- the cursor is HSCAN's
+  local page = redis.call('HSCAN', jobs, tonumber(after) or 0, 'COUNT', most)
+  if page[1] ~= '0' then cursor = page[1] end
+  for i = 1, #page[2], 2 do
+    local id, job = page[2][i], parse(page[2][i + 1])
+    local elsewhere = redis.call('HEXISTS', P .. 'a', id) == 1 or redis.call('ZSCORE', P .. 'd', id)
+    if job and job.lane ~= '' and not elsewhere then found[#found + 1] = id end
+  end
+end
+
+local function active()
+  local ids = redis.call('HKEYS', P .. 'a')
+  table.sort(ids)
+  for _, id in ipairs(ids) do
+    if id > after and #found < most then found[#found + 1] = id end
+  end
+  if #found == most then cursor = found[most] end
+end
+
+if state == 'waiting' then waiting()
+elseif state == 'staged' then staged()
+elseif state == 'active' then active()
+elseif state == 'delayed' then by_rank('ZRANGE', 'd')
+elseif state == 'dead' then by_rank('ZREVRANGE', 'x')
+elseif state == 'completed' then by_rank('LRANGE', 'done') end
+return {found, cursor}
