@@ -4,20 +4,24 @@ import asyncio
 import inspect
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 from zapd.ids import Ids
 
 T = TypeVar("T")
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], within: float = 5.0, every: float = 0.02) -> T:
+@overload
+async def eventually(check: Callable[[], Coroutine[Any, Any, T]], within: float = ..., every: float = ...) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], within: float = ..., every: float = ...) -> T: ...
+async def eventually(check: Callable[[], Any], within: float = 5.0, every: float = 0.02) -> Any:
     """Wait until `check` gives something truthy, and return it. Fails after `within` seconds."""
     end = time.monotonic() + within
     while True:
         value = check()
-        found: T = await value if inspect.isawaitable(value) else value
+        found = await value if inspect.isawaitable(value) else value
         if found:
             return found
         if time.monotonic() > end:

@@ -7,6 +7,9 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 
 metadata = MetaData()
 
+#: Messages that somebody may have to look at. A query must carry these very words for its index to be used.
+ATTENTION = text("status IN ('sending','failed','held','dlq')")
+
 tenants = Table(
     "tenants",
     metadata,
@@ -93,8 +96,8 @@ messages = Table(
         "tenant",
         "status",
         "id",
-        sqlite_where=text("status IN ('failed','held','dlq')"),
-        postgresql_where=text("status IN ('failed','held','dlq')"),
+        sqlite_where=ATTENTION,
+        postgresql_where=ATTENTION,
     ),
 )
 
@@ -132,6 +135,8 @@ events = Table(
         sqlite_where=text("message_id IS NOT NULL"),
         postgresql_where=text("message_id IS NOT NULL"),
     ),
+    # Else SQLite gives a number again after the newest rows were deleted, and a reader's place in the log is wrong.
+    sqlite_autoincrement=True,
 )
 
 endpoints = Table(
@@ -199,8 +204,8 @@ attempts = Table(
 outbox = Table(
     "outbox",
     metadata,
+    Column("id", Text, primary_key=True),  # the job's id; before the tenant, because the relay reads in its order
     Column("tenant", Text, primary_key=True),
-    Column("id", Text, primary_key=True),  # the job's id
     Column("queue", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("lane", Text, nullable=False),

@@ -1,0 +1,120 @@
+"""The schema that the migrations make, and what happens when it is not the one the program needs."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tests.support.store import message
+from zapd.errors import ConfigError, Unavailable
+from zapd.store.database import HEAD, MIGRATIONS, Database
+from zapd.store.messages import MessageStore
+from zapd.store.reader import Reader
+from zapd.store.tables import metadata
+from zapd.store.writer import Writer
+
+
+async def inspected(url: str, look: object) -> object:
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        found: object = await connection.run_sync(look)  # type: ignore[arg-type]  # any function of a connection
+    await engine.dispose()
+    return found
+
+
+async def test_the_migrations_make_the_tables(database: Database, database_url: str) -> None:
+    def differences(connection: sa.Connection) -> object:
+        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+
+    assert await inspected(database_url, differences) == []
+
+
+async def test_the_migrations_make_the_same_partial_indexes(database: Database, database_url: str) -> None:
+    def partial(connection: sa.Connection) -> object:
+        where = f"{connection.dialect.name}_where"
+        inspector = sa.inspect(connection)
+        return {
+            index["name"]
+            for table in metadata.tables
+            for index in inspector.get_indexes(table)
+            if index.get("dialect_options", {}).get(where) is not None
+        }
+
+    wanted = {
+        index.name
+        for table in metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options["sqlite"]["where"] is not None
+    }
+    assert await inspected(database_url, partial) == wanted
+
+
+def test_the_program_needs_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+async def test_an_empty_database_must_be_migrated(database_url: str) -> None:
+    database = Database(url=database_url)
+    assert await database.version() is None
+    with pytest.raises(ConfigError, match="zapd migrate"):
+        await database.check_version()
+
+    await database.migrate()
+    await database.migrate()
+
+    await database.check_version()
+    assert await database.version() == HEAD
+    await database.close()
+
+
+async def test_a_database_of_a_newer_program_is_left_alone(database: Database, database_url: str) -> None:
+    def from_the_future(connection: sa.Connection) -> None:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.commit()
+
+    await inspected(database_url, from_the_future)
+
+    with pytest.raises(ConfigError):
+        await database.migrate()
+    with pytest.raises(ConfigError, match="9999"):
+        await database.check_version()
+
+
+async def test_it_answers_and_knows_its_size(database: Database) -> None:
+    await database.ping()
+
+    assert await database.size_bytes() > 10_000
+
+
+async def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    for url in (f"sqlite+aiosqlite:///{tmp_path}/none/zapd.db", f"postgresql+asyncpg://u@/d?host={tmp_path}"):
+        database = Database(url=url)
+        writer, reader = Writer(database=database), Reader(database=database)
+        tasks = [asyncio.create_task(service.run(), name=service.name) for service in (writer, reader)]
+
+        for call in (database.ping, database.version, database.migrate):
+            with pytest.raises(Unavailable):
+                await call()
+        with pytest.raises(Unavailable):
+            await writer.commit(MessageStore.added(message()))
+        with pytest.raises(Unavailable):
+            await MessageStore(database=database, reader=reader).get("default", "msg_1")
+
+        await writer.stop()
+        await reader.stop()
+        await asyncio.gather(*tasks)
+        await database.close()
+
+
+def test_sqlite_in_memory_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        Database(url="sqlite+aiosqlite:///:memory:")

@@ -1,0 +1,155 @@
+"""What the API answers to what it must not take."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TEXT = {"to": "5511999998888", "type": "text", "payload": {"text": "x"}}
+
+
+def fields(problem: dict[str, Any]) -> list[str]:
+    return [error["field"] for error in problem["errors"]]
+
+
+async def test_an_unknown_connection_is_404(daemon: Daemon) -> None:
+    for method, path, body in [
+        ("POST", "/connections/nope/send", TEXT),
+        ("GET", "/connections/nope", None),
+        ("GET", "/connections/nope/messages", None),
+        ("GET", "/connections/nope/qr", None),
+        ("DELETE", "/connections/nope", None),
+        ("POST", "/connections/nope/pause", None),
+        ("GET", "/sandbox/nope/ledger", None),
+        ("GET", "/hooks/cloud/nope", None),
+        ("GET", "/messages/nope", None),
+        ("GET", "/events/nope", None),
+        ("GET", "/endpoints/nope", None),
+        ("GET", "/deliveries/nope", None),
+        ("GET", "/queues/nope", None),
+        ("GET", "/jobs/nope", None),
+        ("DELETE", "/keys/nope", None),
+        ("GET", "/nowhere", None),
+    ]:
+        status, problem = await daemon.call(method, path, body)
+        assert (status, problem["status"]) == (404, 404), path
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"to": "abc"}, "to"),
+        ({"to": "123"}, "to"),
+        ({"payload": {}}, "payload.text"),
+        ({"payload": {"text": ""}}, "payload.text"),
+        ({"payload": {"text": 1}}, "payload.text"),
+        ({"payload": {"text": "x", "colour": "red"}}, "payload.colour"),
+        ({"type": "carrier-pigeon"}, "type"),
+        ({"priority": 11}, "priority"),
+        ({"send_at": "tomorrow"}, "send_at"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+async def test_a_wrong_message_is_422_and_names_the_field(
+    daemon: Daemon, connection: str, change: dict[str, Any], field: str
+) -> None:
+    status, problem = await daemon.call("POST", f"/connections/{connection}/send", {**TEXT, **change})
+    assert (status, fields(problem)) == (422, [field])
+
+
+async def test_what_is_not_json_is_400(daemon: Daemon, connection: str) -> None:
+    assert (await daemon.call("POST", f"/connections/{connection}/send", b"{not json"))[0] == 400
+
+
+async def test_no_body_names_what_is_missing(daemon: Daemon, connection: str) -> None:
+    status, problem = await daemon.call("POST", f"/connections/{connection}/send")
+    assert (status, set(fields(problem))) == (422, {"to", "type", "payload"})
+
+
+async def test_a_body_over_the_limit_is_413(daemon: Daemon, connection: str) -> None:
+    big = {**TEXT, "payload": {"text": "x" * 70_000}}
+    assert (await daemon.call("POST", f"/connections/{connection}/send", big))[0] == 413
+
+
+@pytest.mark.parametrize("transport", ["carrier-pigeon", "zapi", "web"])
+async def test_a_transport_that_is_not_there_is_422(daemon: Daemon, transport: str) -> None:
+    status, problem = await daemon.call("POST", "/connections", {"label": "x", "transport": transport})
+    assert (status, fields(problem)) == (422, ["transport"])
+
+
+async def test_a_wrong_transport_setting_is_422_and_names_it(daemon: Daemon) -> None:
+    body = {"label": "x", "transport": "cloud", "config": {"phone_number_id": "1"}}
+    status, problem = await daemon.call("POST", "/connections", body)
+    assert status == 422
+    assert "config.access_token" in fields(problem)
+
+
+async def test_a_connection_id_that_is_taken_is_409(daemon: Daemon, connection: str) -> None:
+    body = {"label": "x", "transport": "sandbox", "id": connection}
+    assert (await daemon.call("POST", "/connections", body))[0] == 409
+
+
+async def test_a_message_id_that_is_taken_is_409(daemon: Daemon, connection: str) -> None:
+    body = {**TEXT, "message_id": "order-1"}
+    assert (await daemon.call("POST", f"/connections/{connection}/send", body))[0] == 202
+    assert (await daemon.call("POST", f"/connections/{connection}/send", body))[0] == 409
+
+
+async def test_an_idempotency_key_gives_the_first_answer_and_refuses_another_body(
+    daemon: Daemon, connection: str
+) -> None:
+    path, key = f"/connections/{connection}/send", {"Idempotency-Key": "k1"}
+    first = await daemon.call("POST", path, TEXT, headers=key)
+    again = await daemon.call("POST", path, TEXT, headers=key)
+    other = await daemon.call("POST", path, {**TEXT, "payload": {"text": "other"}}, headers=key)
+    assert first[0] == again[0] == 202
+    assert first[1] == again[1]
+    assert other[0] == 409
+
+
+async def test_a_code_is_409_when_there_is_none(daemon: Daemon, connection: str) -> None:
+    status, problem = await daemon.call("GET", f"/connections/{connection}/qr")
+    assert status == 409
+    assert "connected" in problem["detail"]
+
+
+async def test_a_message_is_held_unless_connected_is_required(daemon: Daemon) -> None:
+    await daemon.connect(id="held")
+    await daemon.call("POST", "/connections/held/pause")
+    assert (await daemon.call("POST", "/connections/held/send?require=connected", TEXT))[0] == 409
+    status, message = await daemon.call("POST", "/connections/held/send", TEXT)
+    assert status == 202
+    assert await daemon.status_of(message["id"]) == "queued"
+
+
+async def test_a_wrong_query_is_422_and_names_the_parameter(daemon: Daemon, connection: str) -> None:
+    for query, field in [("limit=0", "limit"), ("direction=up", "direction"), ("colour=red", "colour")]:
+        status, problem = await daemon.call("GET", f"/connections/{connection}/messages?{query}")
+        assert (status, fields(problem)) == (422, [field])
+
+
+async def test_a_sent_message_can_be_neither_retried_nor_canceled(daemon: Daemon, connection: str) -> None:
+    from tests.support import eventually
+
+    message = await daemon.send(connection, "done")
+
+    async def settled() -> bool:
+        return await daemon.status_of(message["id"]) == "read"
+
+    await eventually(settled)
+    assert (await daemon.call("POST", f"/messages/{message['id']}/retry"))[0] == 409
+    assert (await daemon.call("DELETE", f"/messages/{message['id']}"))[0] == 409
+
+
+async def test_an_endpoint_that_would_never_work_is_422(daemon: Daemon) -> None:
+    status, problem = await daemon.call("POST", "/endpoints", {"url": "ftp://example.com", "types": []})
+    assert (status, set(fields(problem))) == (422, {"url", "types"})
+
+
+async def test_jobs_go_only_into_queues_of_the_operators_own(daemon: Daemon) -> None:
+    status, problem = await daemon.call("POST", "/queues/message:send/jobs", {"jobs": [{"payload": 1}]})
+    assert (status, fields(problem)) == (422, ["queue"])

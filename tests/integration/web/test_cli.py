@@ -1,0 +1,100 @@
+"""The command line against a running daemon: what a person types, and its exit codes."""
+
+import asyncio
+import json
+import os
+from typing import Any
+
+import pytest
+
+from tests.support import eventually
+from tests.support.daemon import COMMAND, Daemon
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def zapd(daemon: Daemon, *arguments: str, **environ: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "ZAPD_URL": daemon.url, "ZAPD_API_KEY": daemon.key, **environ},
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def asked(daemon: Daemon, *arguments: str) -> Any:
+    """The JSON that a command prints."""
+    code, out, err = await zapd(daemon, *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+async def test_a_message_goes_from_the_command_line_to_the_network(daemon: Daemon) -> None:
+    await asked(daemon, "connections", "create", "sandbox", "--label", "demo", "--id", "cli")
+
+    async def connected() -> bool:
+        return bool((await asked(daemon, "connections", "show", "cli"))["state"] == "connected")
+
+    await eventually(connected)
+    sent = await asked(daemon, "send", "cli", "5511999998888", "Olá")
+
+    async def read() -> bool:
+        return bool((await asked(daemon, "messages", "show", sent["id"]))["status"] == "read")
+
+    await eventually(read)
+    code, listed, _ = await zapd(daemon, "messages", "list", "cli")
+    assert code == 0
+    assert sent["id"] in listed
+
+
+@pytest.mark.parametrize("command", ["connections", "queues", "dead", "endpoints", "keys", "status"])
+async def test_a_command_shows_a_table_for_people_and_json_for_programs(daemon: Daemon, command: str) -> None:
+    assert isinstance(await asked(daemon, command), dict)
+    code, out, _ = await zapd(daemon, command)
+    assert code == 0
+    assert out.strip()
+
+
+async def test_a_key_is_made_used_and_revoked(daemon: Daemon) -> None:
+    key = await asked(daemon, "keys", "create", "reader", "--scope", "read")
+    assert (await zapd(daemon, "connections", ZAPD_API_KEY=key["key"]))[0] == 0
+    code, _, err = await zapd(daemon, "keys", ZAPD_API_KEY=key["key"])
+    assert code == 1
+    assert "Forbidden" in err
+    await asked(daemon, "keys", "revoke", key["id"])
+    assert (await zapd(daemon, "connections", ZAPD_API_KEY=key["key"]))[0] == 1
+
+
+async def test_queues_are_paused_and_resumed(daemon: Daemon) -> None:
+    assert (await asked(daemon, "queues", "pause", "message:send"))["paused"] == ["message:send"]
+    assert (await asked(daemon, "queues", "resume"))["paused"] == []
+    assert (await zapd(daemon, "queues", "clean"))[0] == 0
+    assert (await zapd(daemon, "dead", "retry", "--queue", "message:send"))[0] == 0
+    assert (await zapd(daemon, "dead", "purge", "--all"))[0] == 0
+
+
+async def test_an_endpoint_is_made_and_deleted(daemon: Daemon) -> None:
+    made = await asked(daemon, "endpoints", "create", "http://127.0.0.1:9/hook", "--type", "message.*")
+    assert made["secret"].startswith("whsec_")
+    assert (await zapd(daemon, "endpoints", "delete", made["id"]))[0] == 0
+
+
+async def test_a_refusal_is_told_in_the_daemons_words_with_exit_code_1(daemon: Daemon, connection: str) -> None:
+    code, _, err = await zapd(daemon, "send", connection, "abc", "Olá")
+    assert code == 1
+    assert "to:" in err
+
+
+async def test_a_daemon_that_is_away_is_exit_code_1(daemon: Daemon) -> None:
+    code, _, err = await zapd(daemon, "status", ZAPD_URL="http://127.0.0.1:9")
+    assert code == 1
+    assert "does not answer" in err
+
+
+async def test_address_and_key_are_found_by_the_configuration(daemon: Daemon) -> None:
+    environ = {"ZAPD_URL": "", "ZAPD_API_KEY": "", "ZAPD_HTTP__LISTEN": f"127.0.0.1:{daemon.port}"}
+    assert (await zapd(daemon, "status", "--state-dir", str(daemon.state), **environ))[0] == 0

@@ -1,0 +1,57 @@
+"""What the command line does before it talks to anybody."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zapd.cli import BAD_CONFIG, USAGE, main, zapd
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["bogus"], ["send"], ["send", "c", "1"], ["keys", "create", "x", "--scope", "all"]]
+)
+def test_wrong_usage_is_64(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZAPD_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ZAPD_API_KEY", "none is asked for")
+    assert main(arguments) == USAGE
+    assert "Usage" in capsys.readouterr().err
+
+
+def test_a_wrong_configuration_is_78_and_names_every_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "zapd.toml"
+    file.write_text('[http]\nlisten = "nowhere"\n[limits]\nsession_burst = 0\n')
+    assert main(["check-config", "--config", str(file)]) == BAD_CONFIG
+    told = capsys.readouterr().err
+    assert "http.listen" in told
+    assert "limits.session_burst" in told
+
+
+def test_a_right_configuration_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config"]) == 0
+    assert main(["check-config", "--json"]) == 0
+
+
+def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str]) -> None:
+    context = zapd.make_context("zapd", ["--help"], resilient_parsing=True)
+    for name in zapd.list_commands(context):
+        assert main([name, "--help"]) == 0
+        assert "Usage" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from zapd.cli import main; main(['--help']);"
+        "heavy = {'pydantic', 'aiohttp', 'sqlalchemy', 'redis', 'rich', 'phonenumbers'} & set(sys.modules);"
+        "sys.exit(', '.join(heavy) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_openapi_document_needs_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["openapi"]) == 0
+    assert '"openapi":"3.1.0"' in capsys.readouterr().out

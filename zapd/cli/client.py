@@ -1,0 +1,88 @@
+"""Talks HTTP to the running daemon. The standard library does: a command makes one or two requests."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+
+TIMEOUT = 30.0  #: seconds
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the daemon said."""
+
+    status: int
+    body: bytes
+
+    @property
+    def data(self) -> Any:
+        """The JSON of the answer."""
+        return json.loads(self.body) if self.body else None
+
+
+class Client:
+    """The daemon at `url`, opened with `key`."""
+
+    def __init__(self, *, url: str, key: str) -> None:
+        self._url = url
+        self._key = key
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        accept: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """One request. Query parameters of None are left out. Fails with the daemon's own words."""
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        target = quote(path) + (f"?{urlencode(given)}" if given else "")
+        sent = {"Authorization": f"Bearer {self._key}", "Accept": accept, "Content-Type": "application/json"}
+        content = None if body is None else json.dumps(body).encode()
+        answer = self._exchange(method, target, content, sent | dict(headers or {}))
+        if answer.status >= 400:
+            raise click.ClickException(_explained(answer))
+        return answer
+
+    def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+        where = urlsplit(self._url)
+        kind = HTTPSConnection if where.scheme == "https" else HTTPConnection
+        connection = kind(where.hostname or "", where.port, timeout=TIMEOUT)
+        try:
+            connection.request(method, where.path.rstrip("/") + target, body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.read())
+        except (OSError, HTTPException) as error:
+            raise click.ClickException(f"zapd does not answer at {self._url}: {error}") from None
+        finally:
+            connection.close()
+
+
+def read_key(given: str | None, state: Path) -> str:
+    """The key to use: what was given, else the admin key that the daemon wrote into its state directory."""
+    if given:
+        return given
+    try:
+        return (state / "admin.key").read_text().strip()
+    except OSError as error:
+        raise click.ClickException(
+            f"no key: set ZAPD_API_KEY, or let {state / 'admin.key'} be readable ({error.strerror})"
+        ) from None
+
+
+def _explained(answer: Answer) -> str:
+    try:
+        problem = answer.data
+        fields = [f"{e['field']}: {e['rule']}" for e in problem.get("errors", [])]
+        return f"{problem['title']}: " + ("; ".join(fields) or problem.get("detail", ""))
+    except (ValueError, KeyError, TypeError):
+        return f"the answer was {answer.status}"

@@ -1,0 +1,89 @@
+"""`zapd connections`."""
+
+import click
+
+from zapd.cli.client import Client
+from zapd.cli.options import ListFirst, client_command, json_argument
+from zapd.cli.output import Output
+
+COLUMNS = ("id", "label", "transport", "state", "reason", "since")
+
+
+@click.group(cls=ListFirst)
+def connections() -> None:
+    """WhatsApp accounts. Without a command: list them."""
+
+
+@connections.command("list")
+@click.option("--after")
+@client_command
+def list_connections(api: Client, out: Output, after: str | None) -> None:
+    """List them."""
+    out.page(api.call("GET", "/connections", query={"after": after}).data, *COLUMNS)
+
+
+@connections.command()
+@click.argument("transport", type=click.Choice(["sandbox", "cloud"]))
+@click.option("--label", required=True)
+@click.option("--id", "connection_id")
+@click.option("--webhook-url", help="Gets every event of this connection, signed.")
+@click.option("--config-json", help="Settings of the transport, as a JSON object; `-` reads them from standard input.")
+@client_command
+def create(
+    api: Client,
+    out: Output,
+    transport: str,
+    label: str,
+    connection_id: str | None,
+    webhook_url: str | None,
+    config_json: str | None,
+) -> None:
+    """Connect an account."""
+    body = {"transport": transport, "label": label, "id": connection_id, "webhook_url": webhook_url}
+    if config_json is not None:
+        body["config"] = json_argument(config_json, "--config-json")
+    out.one(api.call("POST", "/connections", {k: v for k, v in body.items() if v is not None}).data)
+
+
+@connections.command()
+@click.argument("connection")
+@client_command
+def show(api: Client, out: Output, connection: str) -> None:
+    """One connection."""
+    out.one(api.call("GET", f"/connections/{connection}").data)
+
+
+@connections.command()
+@click.argument("connection")
+@client_command
+def qr(api: Client, out: Output, connection: str) -> None:
+    """Show the code to scan."""
+    path = f"/connections/{connection}/qr"
+    if out.as_json:
+        out.json(api.call("GET", path).data)
+    else:
+        click.echo(api.call("GET", path, accept="text/plain").body)
+
+
+@connections.command()
+@click.argument("connection")
+@client_command
+def close(api: Client, out: Output, connection: str) -> None:
+    """Close it for good."""
+    out.said(api.call("DELETE", f"/connections/{connection}").data, f"{connection} is closing")
+
+
+@connections.command()
+@click.argument("connection")
+@client_command
+def pause(api: Client, out: Output, connection: str) -> None:
+    """Send nothing on it until it is resumed."""
+    out.said(api.call("POST", f"/connections/{connection}/pause").data, f"{connection} is paused")
+
+
+@connections.command()
+@click.argument("connection")
+@client_command
+def resume(api: Client, out: Output, connection: str) -> None:
+    """Send again."""
+    out.said(api.call("POST", f"/connections/{connection}/resume").data, f"{connection} is resumed")

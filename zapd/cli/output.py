@@ -1,0 +1,67 @@
+"""Answers on the terminal: tables for people, the daemon's own JSON for programs."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+WIDE = 300  #: columns when the output is no terminal, so that nothing is cut
+
+
+class Output:
+    """Prints."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def page(self, answer: Mapping[str, Any], *columns: str) -> None:
+        """A page of a list."""
+        if self.as_json:
+            return self.json(answer)
+        self._table(columns, answer["data"])
+        if answer.get("next"):
+            click.echo(f"more: --after {answer['next']}", err=True)
+        return None
+
+    def one(self, answer: Mapping[str, Any], *fields: str) -> None:
+        """One thing: a field a line. Without names: all fields that have a value."""
+        if self.as_json:
+            return self.json(answer)
+        shown = {name: answer.get(name) for name in fields or answer}
+        width = max(map(len, shown), default=0)
+        for name, value in shown.items():
+            if fields or value not in (None, "", [], {}):
+                click.echo(f"{name:<{width}}  {_text(value)}")
+        return None
+
+    def said(self, answer: Any, text: str) -> None:
+        """What was done, in words."""
+        if self.as_json:
+            self.json(answer)
+        else:
+            click.echo(text)
+
+    def json(self, answer: Any) -> None:
+        """The answer as it came."""
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+    def _table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        from rich.console import Console  # noqa: PLC0415  # takes 50 ms to import, and JSON needs none of it
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table(*columns, box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*[_text(row.get(column)) for column in columns])
+        Console(width=None if sys.stdout.isatty() else WIDE, markup=False, highlight=False).print(table)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

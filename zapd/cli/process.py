@@ -1,0 +1,66 @@
+"""Commands about the process itself: run it, check its configuration, bring its database up to date."""
+
+import os
+from pathlib import Path
+
+import click
+
+from zapd.cli.options import config_option, json_option, overrides, state_option
+
+
+@click.command()
+@config_option
+@state_option
+@click.option("--listen", help="HOST:PORT, instead of [http] listen.")
+def run(config: Path | None, state_dir: Path | None, listen: str | None) -> int:
+    """Run the daemon until a signal ends it."""
+    from zapd import daemon  # noqa: PLC0415
+    from zapd.config import Config, load  # noqa: PLC0415
+    from zapd.telemetry.logs import configure  # noqa: PLC0415
+
+    def read() -> Config:
+        return load(config, environ=os.environ, overrides=overrides(state_dir, listen))
+
+    checked = read()
+    logs = configure(level=checked.log.level, format=checked.log.format, environ=os.environ)
+    try:
+        return daemon.run(checked, reload=read)
+    finally:
+        logs.close()
+
+
+@click.command()
+@config_option
+@state_option
+@json_option
+def check_config(config: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """Read the configuration and name every wrong key. Exit code 78 when there is one."""
+    from zapd.config import load  # noqa: PLC0415
+
+    load(config, environ=os.environ, overrides=overrides(state_dir))
+    click.echo('{"ok": true}' if as_json else "the configuration is right")
+
+
+@click.command()
+@config_option
+@state_option
+@json_option
+def migrate(config: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """Bring the database to the schema of this release. Stop the daemon first."""
+    import asyncio  # noqa: PLC0415
+
+    from zapd.config import load  # noqa: PLC0415
+    from zapd.store.database import HEAD, Database  # noqa: PLC0415
+
+    found = load(config, environ=os.environ, overrides=overrides(state_dir))
+    found.state.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    async def migrate_and_close() -> None:
+        database = Database(url=found.database_url)
+        try:
+            await database.migrate()
+        finally:
+            await database.close()
+
+    asyncio.run(migrate_and_close())
+    click.echo(f'{{"schema": "{HEAD}"}}' if as_json else f"the database is at schema {HEAD}")

@@ -1,0 +1,45 @@
+"""Deletes what is past its retention, in slices: no table grows without bound, and no delete blocks the writer."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from zapd.jobs.job import Done, Job, Outcome
+
+log = structlog.get_logger("zapd.janitor")
+
+
+class Janitor:
+    """The handler of maintenance:cleanup.
+
+    `retention` maps a table's name to milliseconds; `purge(table, before)` deletes one slice and returns its size;
+    `clean_queue(queue)` does the same for the ended jobs of a queue.
+    """
+
+    def __init__(
+        self,
+        *,
+        retention: Mapping[str, int],
+        purge: Callable[[str, int], Awaitable[int]],
+        queues: Sequence[str],
+        clean_queue: Callable[[str], Awaitable[int]],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._retention = retention
+        self._purge = purge
+        self._queues = queues
+        self._clean_queue = clean_queue
+        self._now_ms = now_ms
+
+    async def clean(self, _job: Job) -> Outcome:
+        """Clean every table and queue once. Safe to run again."""
+        for table, keep_ms in self._retention.items():
+            total = 0
+            while slice_size := await self._purge(table, self._now_ms() - keep_ms):
+                total += slice_size
+            if total:
+                log.info("retention.deleted", table=table, rows=total)
+        for queue in self._queues:
+            while await self._clean_queue(queue):
+                pass
+        return Done()

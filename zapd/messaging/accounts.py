@@ -1,0 +1,36 @@
+"""What messaging needs of the sessions, and the few names that all of its steps share."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from zapd.model.message import Message
+from zapd.model.session import Connection
+from zapd.store.commands import Row
+from zapd.whatsapp.transport import SendResult, Update
+
+SEND, RECEIVE, STATUS = "message:send", "message:receive", "message:status"  #: queues
+PRIORITY = 5  #: of a message; the queues of what comes in have their own
+PRIORITY_RECEIVE, PRIORITY_STATUS = 7, 4
+RETRY_PRIORITY = 6  #: a person waits for it
+
+#: `Outbox.commit`: the guard, the changes that happen only with it, and their jobs.
+Commit = Callable[..., Awaitable[Row | None]]
+
+
+class Accounts(Protocol):
+    """What messaging needs of the sessions."""
+
+    async def find(self, tenant: str, connection_id: str) -> Connection | None:
+        """The stored connection; a short-lived memory may answer."""
+
+    def capabilities(self, connection: Connection) -> frozenset[str]:
+        """The message types it can send."""
+
+    def connected(self, tenant: str, connection_id: str) -> bool:
+        """Whether a send can be tried now, on this daemon."""
+
+    async def send(self, message: Message) -> SendResult:
+        """Hand the message to its transport. Raises a SendError."""
+
+    def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
+        """The updates in a provider's raw bytes. Raises ValueError."""

@@ -1,0 +1,136 @@
+"""What comes from the provider: the raw bytes are kept first, their meaning is read after."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import orjson
+
+from zapd import failpoint
+from zapd.announce import Announcer
+from zapd.ids import Ids
+from zapd.jobs.job import Done, Job, Outcome
+from zapd.messaging.accounts import PRIORITY, RECEIVE, STATUS, Accounts, Commit
+from zapd.messaging.receipts import Receipts, in_order
+from zapd.model.message import Direction, Message, MessageStatus
+from zapd.model.session import Connection
+from zapd.store.inbox import InboxStore
+from zapd.store.messages import MessageStore
+from zapd.whatsapp.transport import Inbound, Receipt, Update
+
+
+class Receiver:
+    """Takes provider webhooks and transport updates in. Running a job again does no harm."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        messages: MessageStore,
+        inbox: InboxStore,
+        receipts: Receipts,
+        announcer: Announcer,
+        commit: Commit,
+        ids: Ids,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._accounts = accounts
+        self._messages = messages
+        self._inbox = inbox
+        self._receipts = receipts
+        self._announcer = announcer
+        self._commit = commit
+        self._ids = ids
+        self._now_ms = now_ms
+
+    # --- receive: the provider's raw bytes first, their meaning after ---
+
+    async def intake(self, connection: Connection, raw: bytes, provider_key: str) -> bool:
+        """Keep a provider's raw bytes and the job that will read them, in one commit. False: they came before.
+
+        Raises ValueError when the bytes are not of this provider; nothing is kept then.
+        """
+        updates = self._accounts.parse(connection, raw)
+        now = self._now_ms()
+        inbox_id = self._ids.new("inb")
+        added = self._inbox.added(connection.tenant, inbox_id, connection.id, provider_key, raw, now)
+        jobs = []
+        if any(isinstance(update, Inbound) for update in updates):
+            jobs.append(
+                self._intake_job(RECEIVE, 7, connection, inbox_id, now, lane=_conversation(connection, updates))
+            )
+        if any(isinstance(update, Receipt) for update in updates):
+            jobs.append(self._intake_job(STATUS, 4, connection, inbox_id, now, lane=""))
+        return await self._commit(added, jobs=jobs) is not None
+
+    def _intake_job(
+        self, queue: str, priority: int, connection: Connection, inbox_id: str, now: int, *, lane: str
+    ) -> Job:
+        return Job(
+            id=self._ids.new("job"),
+            queue=queue,
+            payload=orjson.dumps({"inbox_id": inbox_id, "connection_id": connection.id}),
+            priority=priority,
+            created_at=now,
+            lane=lane,
+            tenant=connection.tenant,
+        )
+
+    async def receive(self, job: Job) -> Outcome:
+        """Handler of message:receive and message:status: apply one inbox row. Safe to run again."""
+        body = orjson.loads(job.payload)
+        stored = await self._inbox.get(job.tenant, body["inbox_id"])
+        connection = await self._accounts.find(job.tenant, body["connection_id"])
+        if stored is None or connection is None:
+            return Done()  # past its retention, or the connection was deleted
+        updates = self._accounts.parse(connection, stored.raw)
+        if job.queue == RECEIVE:
+            for update in updates:
+                if isinstance(update, Inbound):
+                    await self._keep_inbound(connection, update)
+        else:
+            receipts = [update for update in updates if isinstance(update, Receipt)]
+            await asyncio.gather(*[self._apply_in_order(connection, group) for group in in_order(receipts)])
+        failpoint.reached("receive.applied")
+        await self._commit(self._inbox.processed(job.tenant, stored.id, self._now_ms()))
+        return Done()
+
+    async def _apply_in_order(self, connection: Connection, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            await self._receipts.apply(connection.tenant, connection.id, receipt)
+
+    async def _keep_inbound(self, connection: Connection, inbound: Inbound) -> None:
+        message = Message(
+            tenant=connection.tenant,
+            id=self._ids.new("msg"),
+            connection_id=connection.id,
+            direction=Direction.INBOUND,
+            status=MessageStatus.RECEIVED,
+            peer=inbound.peer,
+            type=inbound.type,
+            payload=inbound.payload,
+            priority=PRIORITY,
+            created_at=inbound.at,
+            provider_id=inbound.provider_id,
+            reply_to=inbound.reply_to,
+        )
+        data = {
+            "from": inbound.peer,
+            "name": inbound.name,
+            "type": inbound.type,
+            "payload": orjson.Fragment(inbound.payload),
+            "provider_id": inbound.provider_id,
+        }
+        event = self._announcer.announce(
+            "message.received",
+            tenant=message.tenant,
+            at=inbound.at,
+            data={"message_id": message.id, **data},
+            connection_id=connection.id,
+            message_id=message.id,
+        )
+        await self._commit(self._messages.added_new(message), *event.changes, jobs=event.jobs)
+
+
+def _conversation(connection: Connection, updates: Sequence[Update]) -> str:
+    peers = {update.peer for update in updates if isinstance(update, Inbound)}
+    return f"{connection.key}/{peers.pop()}" if len(peers) == 1 else connection.key

@@ -1,0 +1,189 @@
+"""The handler of the queue message:send, and how a send can end.
+
+A WhatsApp send is not idempotent. `sending` is committed before the transport is called, so a crash is one of three:
+before that commit the message is still queued and is claimed again; after `sent` was committed the next claim finds it
+sent; in between nobody knows, and the connection's `on_ambiguous` policy decides.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import structlog
+
+from zapd import failpoint
+from zapd.announce import Announcer
+from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
+from zapd.messaging.accounts import Accounts, Commit
+from zapd.messaging.receipts import Receipts
+from zapd.model.message import Message, MessageStatus, sources
+from zapd.model.session import OnAmbiguous
+from zapd.model.webhook import Severity
+from zapd.store.messages import MessageStore
+from zapd.whatsapp.transport import (
+    PauseNewContacts,
+    Permanent,
+    RetryAt,
+    SendError,
+    SendResult,
+    UnknownOutcome,
+)
+
+log = structlog.get_logger("zapd.messaging")
+
+VERIFY_FOR = 60.0  #: seconds in which a late receipt may prove that a message left
+LOOK_AGAIN = 5.0  #: seconds a lane waits before it looks whether its session is back; a connect ends the wait
+S = MessageStatus
+
+
+class Sender:
+    """Sends messages and records how each send ended."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        messages: MessageStore,
+        receipts: Receipts,
+        announcer: Announcer,
+        commit: Commit,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._accounts = accounts
+        self._messages = messages
+        self._receipts = receipts
+        self._announcer = announcer
+        self._commit = commit
+        self._now_ms = now_ms
+
+    async def send(self, job: Job) -> Outcome:
+        """Send one message and record how it ended."""
+        body = orjson.loads(job.payload)
+        expires_at = body["expires_at"]
+        if not self._accounts.connected(job.tenant, body["connection_id"]):
+            return Snooze(LOOK_AGAIN, park_lane=True)
+        now = self._now_ms()
+        if expires_at is None or now < expires_at:
+            message = await self._claim(job, body, now)
+            if message is not None:
+                return await self._transmit(message)
+        message = await self._messages.get(job.tenant, body["message_id"])
+        if message is not None and message.status is S.SENDING:
+            return await self._settle(message)
+        if message is not None and message.status in sources(S.EXPIRED):
+            await self._move(message, S.EXPIRED, "message.expired")
+        return Done()  # sent, canceled, held: somebody settled it before this run
+
+    async def dead(self, job: Job, reason: str, error: str) -> None:
+        """The job is given up: the message goes to `dlq`, before the job goes to the dead letters."""
+        message = await self._messages.get(job.tenant, orjson.loads(job.payload)["message_id"])
+        if message is not None and message.status in sources(S.DLQ):
+            await self._move(message, S.DLQ, "message.failed", SendError(reason, error), severity=Severity.ERROR)
+
+    async def _claim(self, job: Job, body: dict[str, str], now: int) -> Message | None:
+        message_id = body["message_id"]
+        event = self._announcer.announce(
+            "message.sending",
+            tenant=job.tenant,
+            at=now,
+            data={"message_id": message_id, "attempt": job.attempt},
+            connection_id=body["connection_id"],
+            message_id=message_id,
+        )
+        row = await self._commit(self._messages.claimed(job.tenant, message_id, now), *event.changes)
+        return None if row is None else self._messages.of(row)
+
+    async def _transmit(self, message: Message) -> Outcome:
+        failpoint.reached("send.claimed")
+        try:
+            result = await self._accounts.send(message)
+        except SendError as error:
+            log.info("send.failed", message_id=message.id, connection_id=message.connection_id, code=error.code)
+            return await self._after(message, error)
+        return await self._sent(message, result)
+
+    async def _sent(self, message: Message, result: SendResult) -> Outcome:
+        failpoint.reached("send.answered")
+        at = result.accepted_at
+        event = self._announcer.of_message("message.sent", message, at=at, data={"provider_id": result.provider_id})
+        moved = self._messages.moved(
+            message.tenant, message.id, to=S.SENT, frm=sources(S.SENT), at=at, provider_id=result.provider_id
+        )
+        # No row: a receipt was faster and said so already.
+        await self._commit(moved, *event.changes, jobs=event.jobs)
+        failpoint.reached("send.recorded")
+        await self._receipts.apply_parked(message, result.provider_id)
+        return Done()
+
+    # --- how a send can end otherwise ---
+
+    async def _after(self, message: Message, error: SendError) -> Outcome:
+        match error:
+            case UnknownOutcome():
+                return await self._doubt(message, error)
+            case Permanent():
+                return Discard(error.code, error.detail)  # `dead` moves the message
+            case RetryAt(wait=None):
+                await self._move(message, S.FAILED, "message.retrying", error)
+                return Retry(str(error))
+        await self._move(message, S.QUEUED, "message.requeued", error)
+        return _wait_for(error)
+
+    async def _doubt(self, message: Message, error: SendError) -> Outcome:
+        """The call was written and no answer came. Doubt burns an attempt, so that it cannot go on for ever."""
+        policy = await self._policy(message)
+        if policy is OnAmbiguous.HOLD:
+            return await self._hold(message, error)
+        return Retry(str(error), after=VERIFY_FOR if policy is OnAmbiguous.VERIFY else None)
+
+    async def _settle(self, message: Message) -> Outcome:
+        """A run found the message in `sending`: an earlier one died or doubted between the call and its record."""
+        policy = await self._policy(message)
+        error = UnknownOutcome("unknown_outcome", "no answer told whether it left")
+        if policy is OnAmbiguous.HOLD:
+            return await self._hold(message, error)
+        waited = (self._now_ms() - (message.sending_at or 0)) / 1000
+        if policy is OnAmbiguous.VERIFY and waited < VERIFY_FOR:
+            return Snooze(VERIFY_FOR - waited)
+        log.warning("send.repeated", message_id=message.id, connection_id=message.connection_id, policy=policy)
+        again = await self._move(message, S.SENDING, "message.resending", error, severity=Severity.WARNING)
+        return Done() if again is None else await self._transmit(again)
+
+    async def _policy(self, message: Message) -> OnAmbiguous:
+        connection = await self._accounts.find(message.tenant, message.connection_id)
+        return connection.on_ambiguous if connection else OnAmbiguous.HOLD
+
+    async def _hold(self, message: Message, error: SendError) -> Outcome:
+        await self._move(message, S.HELD, "message.held", error, severity=Severity.WARNING)
+        return Done()
+
+    async def _move(
+        self,
+        message: Message,
+        to: MessageStatus,
+        event_type: str,
+        error: SendError | None = None,
+        *,
+        severity: Severity = Severity.INFO,
+    ) -> Message | None:
+        fields: dict[str, str] = {}
+        data: dict[str, Any] = {}
+        if error is not None:
+            fields = {"error_code": error.code, "error": error.detail}
+            data = {"error": {"code": error.code, "detail": error.detail}}
+        now = self._now_ms()
+        event = self._announcer.of_message(event_type, message, at=now, data=data, severity=severity)
+        frm = frozenset({message.status})
+        moved = self._messages.moved(message.tenant, message.id, to=to, frm=frm, at=now, **fields)
+        row = await self._commit(moved, *event.changes, jobs=event.jobs)
+        return None if row is None else self._messages.of(row)
+
+
+def _wait_for(error: SendError) -> Snooze:
+    """How long a message waits that went back to its queue, and whether its whole session waits with it."""
+    match error:
+        case RetryAt(wait=float() | int() as wait):
+            return Snooze(wait, park_lane=error.whole_session)
+        case PauseNewContacts():
+            return Snooze(error.wait)
+    return Snooze(LOOK_AGAIN, park_lane=True)

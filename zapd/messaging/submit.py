@@ -1,0 +1,209 @@
+"""How a message comes in, and what a person may do to it later: submit, retry, cancel."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from zapd.announce import Announcer
+from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
+from zapd.ids import Ids
+from zapd.jobs.job import Job
+from zapd.messaging.accounts import PRIORITY, RETRY_PRIORITY, SEND, Accounts, Commit
+from zapd.model.message import RETRYABLE, Direction, Message, MessageStatus, sources
+from zapd.model.session import Connection, SessionState, key_of
+from zapd.store.commands import Change
+from zapd.store.idempotency import IdempotencyStore
+from zapd.store.messages import MessageStore
+from zapd.store.outbox import OutboxStore
+
+S = MessageStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submit:
+    """A message that somebody wants sent. Times in milliseconds since 1970 UTC; `payload` is JSON."""
+
+    tenant: str
+    connection_id: str
+    to: str
+    type: str
+    payload: bytes
+    message_id: str | None = None
+    priority: int | None = None
+    send_at: int | None = None
+    expires_at: int | None = None
+    reply_to: str | None = None
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None  #: of the request's body; given with `idempotency_key`
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submitted:
+    """The answer to a submit. `repeated`: the same key and body came before."""
+
+    id: str
+    job_id: str
+    status: str = "queued"
+    repeated: bool = False
+
+
+class Messaging:
+    """The API's side of messages."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        messages: MessageStore,
+        outbox_rows: OutboxStore,
+        idempotency: IdempotencyStore,
+        announcer: Announcer,
+        commit: Commit,
+        cancel_job: Callable[[str, str], Awaitable[bool]],
+        recipient: Callable[[str], str],
+        check_content: Callable[[str, Any, frozenset[str]], None],
+        ids: Ids,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._accounts = accounts
+        self._messages = messages
+        self._outbox_rows = outbox_rows
+        self._idempotency = idempotency
+        self._announcer = announcer
+        self._commit = commit
+        self._cancel_job = cancel_job
+        self._recipient = recipient
+        self._check_content = check_content
+        self._ids = ids
+        self._now_ms = now_ms
+
+    # --- submit: validate, then one commit holds the message and its job ---
+
+    async def submit(self, request: Submit) -> Submitted:
+        """Accept a message. When this returns, it is committed and will be sent.
+
+        Raises NotFound (connection), InvalidInput (naming field and rule), Conflict (the id exists, or the
+        idempotency key came with another body).
+        """
+        connection = await self._accounts.find(request.tenant, request.connection_id)
+        if connection is None or connection.state in (SessionState.CLOSING, SessionState.CLOSED):
+            raise NotFound(f"there is no connection {request.connection_id}")
+        message = self._message_of(request, connection)
+        job = self._send_job(message, at=message.created_at)
+        added: Change = self._messages.added(message)
+        if request.message_id is not None:
+            added = self._messages.added_new(message)
+        if request.idempotency_key is not None:
+            return await self._submit_once(request, message, job, added)
+        if await self._commit(added, jobs=[job]) is None:
+            raise Conflict(f"message {message.id} exists already")
+        return Submitted(id=message.id, job_id=job.id)
+
+    def _message_of(self, request: Submit, connection: Connection) -> Message:
+        now = self._now_ms()
+        peer = self._recipient(request.to)
+        self._check_content(request.type, orjson.loads(request.payload), self._accounts.capabilities(connection))
+        if request.expires_at is not None and request.expires_at <= max(now, request.send_at or 0):
+            raise InvalidInput(FieldError("expires_at", "must be later than now and than send_at"))
+        return Message(
+            tenant=request.tenant,
+            id=request.message_id or self._ids.new("msg"),
+            connection_id=request.connection_id,
+            direction=Direction.OUTBOUND,
+            status=S.QUEUED,
+            peer=peer,
+            type=request.type,
+            payload=request.payload,
+            priority=request.priority or PRIORITY,
+            created_at=now,
+            job_id=self._ids.new("job"),
+            reply_to=request.reply_to,
+            send_at=request.send_at,
+            expires_at=request.expires_at,
+        )
+
+    def _send_job(self, message: Message, *, at: int) -> Job:
+        assert message.job_id is not None
+        body = {"message_id": message.id, "connection_id": message.connection_id, "expires_at": message.expires_at}
+        return Job(
+            id=message.job_id,
+            queue=SEND,
+            payload=orjson.dumps(body),
+            priority=message.priority,
+            created_at=at,
+            lane=key_of(message.tenant, message.connection_id),
+            due_at=message.send_at or 0,
+            tenant=message.tenant,
+        )
+
+    async def _submit_once(self, request: Submit, message: Message, job: Job, added: Change) -> Submitted:
+        assert request.idempotency_key is not None
+        assert request.fingerprint is not None
+        scope = f"send:{request.connection_id}"
+        if request.message_id and await self._messages.get(request.tenant, message.id):
+            raise Conflict(f"message {message.id} exists already")
+        first = orjson.dumps({"id": message.id, "job_id": job.id})
+        claim = self._idempotency.claimed(
+            request.tenant, scope, request.idempotency_key, request.fingerprint, first, message.created_at
+        )
+        if await self._commit(claim, added, jobs=[job]) is not None:
+            return Submitted(id=message.id, job_id=job.id)
+        earlier = await self._idempotency.get(request.tenant, scope, request.idempotency_key)
+        if earlier is None or earlier.fingerprint != request.fingerprint:
+            raise Conflict("this Idempotency-Key came before with another body")
+        return Submitted(**orjson.loads(earlier.response), repeated=True)
+
+    # --- what a person may do ---
+
+    async def retry(self, tenant: str, message_id: str) -> Message:
+        """Queue a message again, ahead of the others. Raises NotFound, Conflict when its state does not allow it."""
+        message = await self._existing(tenant, message_id)
+        if message.status not in RETRYABLE:
+            raise Conflict(f"a message that is {message.status} cannot be retried; {_names(RETRYABLE)} can")
+        if message.job_id is not None:
+            await self._cancel_job(SEND, message.job_id)
+        now = self._now_ms()
+        job_id = self._ids.new("job")
+        moved = self._messages.moved(
+            tenant, message_id, to=S.QUEUED, frm=frozenset({message.status}), at=now, job_id=job_id, expires_at=None
+        )
+        event = self._announcer.of_message("message.retried", message, at=now)
+        again = self._send_job(_again(message, job_id), at=now)
+        row = await self._commit(moved, *event.changes, jobs=[again])
+        if row is None:
+            raise Conflict("the message changed its state at this moment; look again")
+        return self._messages.of(row)
+
+    async def cancel(self, tenant: str, message_id: str) -> Message:
+        """Take a message back while it waits. Raises NotFound, Conflict when it may have left."""
+        message = await self._existing(tenant, message_id)
+        if message.status not in sources(S.CANCELED):
+            raise Conflict(f"a message that is {message.status} cannot be canceled; {_names(sources(S.CANCELED))} can")
+        now = self._now_ms()
+        event = self._announcer.of_message("message.canceled", message, at=now)
+        moved = self._messages.moved(tenant, message_id, to=S.CANCELED, frm=frozenset({message.status}), at=now)
+        row = await self._commit(moved, *event.changes, jobs=event.jobs)
+        if row is None:
+            raise Conflict("the message changed its state at this moment; look again")
+        if message.job_id is not None:
+            await self._cancel_job(SEND, message.job_id)
+            await self._commit(self._outbox_rows.removed(tenant, message.job_id))
+        return self._messages.of(row)
+
+    async def _existing(self, tenant: str, message_id: str) -> Message:
+        message = await self._messages.get(tenant, message_id)
+        if message is None or message.direction is not Direction.OUTBOUND:
+            raise NotFound(f"there is no outbound message {message_id}")
+        return message
+
+
+def _again(message: Message, job_id: str) -> Message:
+    return replace(
+        message, job_id=job_id, priority=max(message.priority, RETRY_PRIORITY), expires_at=None, send_at=None
+    )
+
+
+def _names(states: frozenset[MessageStatus]) -> str:
+    return ", ".join(sorted(states))

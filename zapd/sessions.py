@@ -1,0 +1,304 @@
+"""The life of a connection: create, start, what its transport tells, pause, resume, close.
+
+The desired state is what the operator asked for, the actual one is what the transport tells. Both are stored; the
+memory here only saves a read per message and is never older than `REMEMBER` seconds.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from zapd.announce import Announcer
+from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
+from zapd.ids import Ids
+from zapd.jobs.job import Done, Job, Outcome
+from zapd.model.message import Message
+from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName, key_of, sources
+from zapd.model.webhook import Endpoint, Severity
+from zapd.store.commands import Change, Row
+from zapd.store.connections import ConnectionStore
+from zapd.whatsapp.manager import SessionManager
+from zapd.whatsapp.transport import NotConnected, QrCode, SendResult, StateChange, Update
+
+INIT, CLOSE, SEND = "session:init", "session:close", "message:send"
+INIT_PRIORITY, CLOSE_PRIORITY = 10, 8
+REMEMBER = 5.0  #: seconds; another daemon may change a connection
+ON_AMBIGUOUS = {
+    TransportName.SANDBOX: OnAmbiguous.RESEND,
+    TransportName.CLOUD: OnAmbiguous.VERIFY,
+    TransportName.ZAPI: OnAmbiguous.HOLD,
+    TransportName.WEB: OnAmbiguous.HOLD,
+}
+TROUBLE = frozenset(
+    {
+        SessionState.LOGGED_OUT,
+        SessionState.BANNED,
+        SessionState.FAILED,
+        SessionState.CLIENT_OUTDATED,
+        SessionState.PAUSED,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateConnection:
+    """A connection that somebody wants. `config` has the keys of its transport (DESIGN §7)."""
+
+    tenant: str
+    transport: TransportName
+    label: str
+    id: str | None = None
+    config: Mapping[str, Any]
+    webhook_url: str | None = None
+    rate_per_minute: int | None = None
+    on_ambiguous: OnAmbiguous | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Created:
+    """`webhook_secret` is shown this once."""
+
+    connection: Connection
+    job_id: str
+    webhook_secret: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What one transport can do and needs."""
+
+    capabilities: frozenset[str]
+    check_config: Callable[[Mapping[str, Any]], None]  #: raises InvalidInput naming `config.<key>`
+    parse: Callable[[Connection, bytes], Sequence[Update]]
+
+
+class Sessions:
+    """Connections, as the API and the queues see them."""
+
+    def __init__(
+        self,
+        *,
+        connections: ConnectionStore,
+        manager: SessionManager,
+        kinds: Mapping[TransportName, Kind],
+        announcer: Announcer,
+        commit: Callable[..., Awaitable[Row | None]],
+        new_endpoint: Callable[..., Awaitable[Endpoint]],
+        endpoint_added: Callable[[Endpoint], Change],
+        endpoints_changed: Callable[[], Awaitable[None]],
+        wake_lane: Callable[[str, str], Awaitable[None]],
+        limit_lane: Callable[[Connection], Awaitable[None]],
+        ids: Ids,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._connections = connections
+        self._manager = manager
+        self._kinds = kinds
+        self._announcer = announcer
+        self._commit = commit
+        self._new_endpoint = new_endpoint
+        self._endpoint_added = endpoint_added
+        self._endpoints_changed = endpoints_changed
+        self._wake_lane = wake_lane
+        self._limit_lane = limit_lane
+        self._ids = ids
+        self._now_ms = now_ms
+        self._known: dict[tuple[str, str], tuple[float, Connection]] = {}
+
+    # --- what messaging asks (the Accounts protocol) ---
+
+    async def find(self, tenant: str, connection_id: str) -> Connection | None:
+        """The stored connection, at most `REMEMBER` seconds old."""
+        known = self._known.get((tenant, connection_id))
+        if known is not None and time.monotonic() - known[0] < REMEMBER:
+            return known[1]
+        connection = await self._connections.get(tenant, connection_id)
+        self._known.pop((tenant, connection_id), None)
+        if connection is not None:
+            self._known[tenant, connection_id] = (time.monotonic(), connection)
+        return connection
+
+    def capabilities(self, connection: Connection) -> frozenset[str]:
+        """The message types its transport can send."""
+        return self._kinds[connection.transport].capabilities
+
+    def connected(self, tenant: str, connection_id: str) -> bool:
+        """Whether a send can be tried now, on this daemon."""
+        session = self._manager.get(tenant, connection_id)
+        return session is not None and session.state is SessionState.CONNECTED
+
+    async def send(self, message: Message) -> SendResult:
+        """Hand the message to its transport. Raises a SendError."""
+        session = self._manager.get(message.tenant, message.connection_id)
+        if session is None:
+            raise NotConnected("not on this daemon")
+        return await session.send(message)
+
+    def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
+        """The updates in a provider's raw bytes. Raises ValueError."""
+        return self._kinds[connection.transport].parse(connection, raw)
+
+    # --- what a person may do ---
+
+    async def create(self, request: CreateConnection) -> Created:
+        """Make a connection and the job that starts it.
+
+        The same id again while it is starting gives the same job; later it is a Conflict. Raises InvalidInput.
+        """
+        kind = self._kinds.get(request.transport)
+        if kind is None:
+            names = ", ".join(sorted(self._kinds))
+            raise InvalidInput(FieldError("transport", f"this release has {names}; {request.transport} comes later"))
+        kind.check_config(request.config)
+        now = self._now_ms()
+        connection_id = request.id or self._ids.new("con")
+        job = self._job(INIT, INIT_PRIORITY, request.tenant, connection_id, now)
+        connection = Connection(
+            tenant=request.tenant,
+            id=connection_id,
+            transport=request.transport,
+            label=request.label,
+            desired=Desired.CONNECTED,
+            state=SessionState.CREATED,
+            reason=None,
+            since=now,
+            config=orjson.dumps(dict(request.config)),
+            on_ambiguous=request.on_ambiguous or ON_AMBIGUOUS[request.transport],
+            rate_per_minute=request.rate_per_minute,
+            created_at=now,
+            job_id=job.id,
+        )
+        endpoint, changes = None, []
+        if request.webhook_url is not None:
+            endpoint = await self._new_endpoint(
+                tenant=request.tenant,
+                url=request.webhook_url,
+                connection_id=connection_id,
+                url_field="webhook_url",
+            )
+            changes.append(self._endpoint_added(endpoint))
+        if await self._commit(self._connections.added(connection), *changes, jobs=[job]) is None:
+            return await self._created_before(request.tenant, connection_id)
+        await self._endpoints_changed()
+        return Created(
+            connection=connection, job_id=job.id, webhook_secret=endpoint.secrets[0].value if endpoint else None
+        )
+
+    async def _created_before(self, tenant: str, connection_id: str) -> Created:
+        connection = await self._connections.get(tenant, connection_id)
+        if connection is None or connection.state not in (SessionState.CREATED, SessionState.STARTING):
+            raise Conflict(f"connection {connection_id} exists already")
+        return Created(connection=connection, job_id=connection.job_id or "", webhook_secret=None)
+
+    async def close(self, tenant: str, connection_id: str) -> str:
+        """Close for good; returns the id of the job that does it. Messages that still wait stay stored."""
+        connection = await self._existing(tenant, connection_id)
+        job = self._job(CLOSE, CLOSE_PRIORITY, tenant, connection_id, self._now_ms())
+        if connection.state is not SessionState.CLOSED:
+            await self._commit(self._connections.desire(tenant, connection_id, Desired.CLOSED), jobs=[job])
+            await self._move(connection, StateChange(state=SessionState.CLOSING, reason="asked"))
+        return job.id
+
+    async def pause(self, tenant: str, connection_id: str) -> Connection:
+        """Send nothing on this connection until `resume`; what is accepted waits."""
+        connection = await self._existing(tenant, connection_id)
+        if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
+            raise Conflict(f"connection {connection_id} is {connection.state}")
+        await self._commit(self._connections.desire(tenant, connection_id, Desired.PAUSED))
+        if not await self._manager.pause(tenant, connection_id, "asked"):
+            await self._move(connection, StateChange(state=SessionState.PAUSED, reason="asked"))
+        return await self._existing(tenant, connection_id)
+
+    async def resume(self, tenant: str, connection_id: str) -> Connection:
+        """Send again. Also starts a connection whose trouble a person has mended."""
+        connection = await self._existing(tenant, connection_id)
+        if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
+            raise Conflict(f"connection {connection_id} is {connection.state}")
+        await self._commit(self._connections.desire(tenant, connection_id, Desired.CONNECTED))
+        await self._manager.resume(connection)
+        return await self._existing(tenant, connection_id)
+
+    # --- handlers of the queues session:init and session:close ---
+
+    async def init(self, job: Job) -> Outcome:
+        """Start the session; a session that runs is left alone."""
+        connection = await self._connections.get(job.tenant, orjson.loads(job.payload)["connection_id"])
+        if connection is not None and connection.desired is Desired.CONNECTED:
+            await self._limit_lane(connection)
+            await self._manager.start(connection)
+        return Done()
+
+    async def finish_close(self, job: Job) -> Outcome:
+        """Stop the session and say that it is closed."""
+        await self._manager.close(job.tenant, orjson.loads(job.payload)["connection_id"])
+        connection = await self._connections.get(job.tenant, orjson.loads(job.payload)["connection_id"])
+        if connection is not None and connection.state is not SessionState.CLOSED:
+            await self._move(connection, StateChange(state=SessionState.CLOSING, reason="asked"))
+            await self._move(
+                replace(connection, state=SessionState.CLOSING), StateChange(state=SessionState.CLOSED, reason="asked")
+            )
+        return Done()
+
+    async def init_dead(self, job: Job, reason: str, error: str) -> None:
+        """The session could not be started."""
+        connection = await self._connections.get(job.tenant, orjson.loads(job.payload)["connection_id"])
+        if connection is not None:
+            await self._move(connection, StateChange(state=SessionState.FAILED, reason=f"{reason}: {error}"))
+
+    # --- what a transport tells ---
+
+    async def on_state(self, connection: Connection, change: StateChange | QrCode) -> None:
+        """Store and announce it; a session that is back takes its waiting messages at once."""
+        if isinstance(change, QrCode):
+            event = self._announcer.announce(
+                "connection.qr",
+                tenant=connection.tenant,
+                at=self._now_ms(),
+                data={"qr": change.text},
+                connection_id=connection.id,
+            )
+            shown = self._connections.shown(connection.tenant, connection.id, change.text, change.expires_at)
+            await self._commit(shown, *event.changes, jobs=event.jobs)
+            return
+        await self._move(connection, change)
+        if change.state is SessionState.CONNECTED:
+            await self._wake_lane(SEND, connection.key)
+
+    async def _move(self, connection: Connection, change: StateChange) -> None:
+        now = self._now_ms()
+        event = self._announcer.announce(
+            "connection.state",
+            tenant=connection.tenant,
+            at=now,
+            data={"state": change.state, "reason": change.reason},
+            connection_id=connection.id,
+            severity=Severity.WARNING if change.state in TROUBLE else Severity.INFO,
+        )
+        moved = self._connections.moved(
+            connection.tenant, connection.id, to=change.state, frm=sources(change.state), reason=change.reason, at=now
+        )
+        await self._commit(moved, *event.changes, jobs=event.jobs)
+        self._known.pop((connection.tenant, connection.id), None)
+
+    async def _existing(self, tenant: str, connection_id: str) -> Connection:
+        self._known.pop((tenant, connection_id), None)
+        connection = await self.find(tenant, connection_id)
+        if connection is None:
+            raise NotFound(f"there is no connection {connection_id}")
+        return connection
+
+    @staticmethod
+    def _job(queue: str, priority: int, tenant: str, connection_id: str, now: int) -> Job:
+        key = key_of(tenant, connection_id)
+        return Job(
+            id=f"{queue.replace(':', '-')}-{key}",
+            queue=queue,
+            payload=orjson.dumps({"connection_id": connection_id}),
+            priority=priority,
+            created_at=now,
+            lane=key,
+            tenant=tenant,
+        )

@@ -1,0 +1,136 @@
+"""Connections: the stored records of sessions. Their config holds secrets and is sealed."""
+
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName, sources
+from zapd.store.commands import Change, Insert, Row, Update, among, by_key, word
+from zapd.store.database import Database
+from zapd.store.reader import Reader
+from zapd.store.tables import connections
+from zapd.store.vault import Vault
+
+_C = connections.c
+_NAMES = tuple(column.name for column in _C)
+_KEY = (_C.tenant, _C.id)
+_ADDED = Insert(table=connections, columns=tuple(_C), when_there="skip")
+_BY_ID = by_key(connections, _KEY)
+
+
+def _setting(*columns: sa.Column[Any]) -> Update:
+    return Update(
+        table=connections,
+        columns=(*_KEY, *columns),
+        sets=lambda v: {column.name: v.c[column.name] for column in columns},
+    )
+
+
+_UPDATED = _setting(_C.label, _C.config, _C.on_ambiguous, _C.rate_per_minute, _C.job_id)
+_DESIRED = _setting(_C.desired)
+_SHOWN = _setting(_C.qr, _C.qr_expires_at)
+
+
+@cache  # one for each pair of states that the code asks for
+def _moving(to: SessionState, frm: frozenset[SessionState]) -> Update:
+    no_code = {"qr": sa.null(), "qr_expires_at": sa.null()}
+    return Update(
+        table=connections,
+        columns=(*_KEY, _C.reason, _C.since),
+        sets=lambda v: {
+            "state": word(to),
+            "reason": v.c.reason,
+            "since": v.c.since,
+            **({} if to is SessionState.QR_PENDING else no_code),
+        },
+        where=lambda _: [among(_C.state, frm)],
+    )
+
+
+class ConnectionStore:
+    """The connections of all tenants."""
+
+    def __init__(self, *, database: Database, reader: Reader, vault: Vault) -> None:
+        self._database = database
+        self._reader = reader
+        self._vault = vault
+
+    def added(self, connection: Connection) -> Change:
+        """A new connection, unless its id is taken: as a guard it then has no row."""
+        c = connection
+        row = (
+            *(c.tenant, c.id, c.transport.value, c.label, c.desired.value, c.state.value, c.reason, c.since),
+            *(self._sealed(c), c.on_ambiguous.value, c.rate_per_minute, c.created_at, c.job_id),
+            *(c.qr, c.qr_expires_at),
+        )
+        return Change(_ADDED, row)
+
+    def updated(self, connection: Connection) -> Change:
+        """New values for what an operator sets: label, config, on_ambiguous, rate_per_minute, job_id."""
+        c = connection
+        row = (c.tenant, c.id, c.label, self._sealed(c), c.on_ambiguous.value, c.rate_per_minute, c.job_id)
+        return Change(_UPDATED, row)
+
+    @staticmethod
+    def moved(
+        tenant: str,
+        connection_id: str,
+        *,
+        to: SessionState,
+        reason: str | None,
+        at: int,
+        frm: frozenset[SessionState] | None = None,
+    ) -> Change:
+        """Compare-and-set of the state from one of `frm` (by default every legal one). Drops a code that was shown."""
+        command = _moving(to, sources(to) if frm is None else frm)
+        return Change(command, (tenant, connection_id, reason, at))
+
+    @staticmethod
+    def desire(tenant: str, connection_id: str, desired: Desired) -> Change:
+        """What the operator wants from now on."""
+        return Change(_DESIRED, (tenant, connection_id, desired.value))
+
+    @staticmethod
+    def shown(tenant: str, connection_id: str, qr: str, expires_at: int) -> Change:
+        """A code to scan, and until when it is good (ms)."""
+        return Change(_SHOWN, (tenant, connection_id, qr, expires_at))
+
+    async def get(self, tenant: str, connection_id: str) -> Connection | None:
+        """One connection."""
+        row = await self._reader.one(_BY_ID, (tenant, connection_id))
+        return None if row is None else self._of(row)
+
+    async def named(self, connection_id: str) -> list[Connection]:
+        """The connections of all tenants with this id: a provider's webhook does not say whose it is."""
+        return await self._fetch(sa.select(connections).where(_C.id == connection_id))
+
+    async def listed(self, tenant: str, after: str | None = None, limit: int = 100) -> list[Connection]:
+        """A page by id."""
+        query = sa.select(connections).where(_C.tenant == tenant).order_by(_C.id).limit(limit)
+        return await self._fetch(query if after is None else query.where(_C.id > after))
+
+    async def wanted(self) -> list[Connection]:
+        """The connections of all tenants that should be connected."""
+        return await self._fetch(
+            sa.select(connections).where(_C.desired == Desired.CONNECTED.value).order_by(_C.created_at)
+        )
+
+    async def _fetch(self, query: sa.Select[Any]) -> list[Connection]:
+        return [self._of(row) for row in await self._database.fetch(query)]
+
+    def _of(self, row: Row) -> Connection:
+        fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+        fields["transport"] = TransportName(fields["transport"])
+        fields["desired"] = Desired(fields["desired"])
+        fields["state"] = SessionState(fields["state"])
+        fields["on_ambiguous"] = OnAmbiguous(fields["on_ambiguous"])
+        fields["config"] = self._vault.open(fields["config"], place=_place(fields["tenant"], fields["id"]))
+        return Connection(**fields)
+
+    def _sealed(self, connection: Connection) -> bytes:
+        return self._vault.seal(connection.config, place=_place(connection.tenant, connection.id))
+
+
+def _place(tenant: str, connection_id: str) -> str:
+    return f"connections/{tenant}/{connection_id}"

@@ -1,0 +1,174 @@
+"""Deliveries of events to endpoints, and their attempts."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from zapd.model.webhook import Attempt, Delivery, DeliveryState, Owner
+from zapd.store.commands import Change, Insert, Lookup, Row, Update, among, by_key, matching, word
+from zapd.store.database import Database
+from zapd.store.reader import Reader
+from zapd.store.tables import attempts, deliveries, events
+
+D = DeliveryState
+_FINISHED = frozenset({D.DELIVERED, D.DEAD, D.CANCELED})
+
+_D = deliveries.c
+_NAMES = tuple(column.name for column in _D)
+_KEY = (_D.tenant, _D.id)
+_NEW = (
+    *(*_KEY, _D.endpoint_id, _D.event_id, _D.event_type, _D.connection_id, _D.message_id),
+    *(_D.state, _D.attempts, _D.created_at, _D.next_at),
+)
+_ADDED = Insert(table=deliveries, columns=_NEW, when_there="skip")
+_BY_ID = by_key(deliveries, _KEY)
+_WITH_EVENT = Lookup(
+    columns=_KEY,
+    read=(*_D, events.c.payload, events.c.created_at),
+    source=lambda v: v.join(deliveries, sa.and_(*matching(deliveries, v, _KEY))).join(
+        events, sa.and_(events.c.tenant == _D.tenant, events.c.id == _D.event_id)
+    ),
+)
+_ATTEMPT_NAMES = tuple(column.name for column in attempts.c)
+_ATTEMPTED = Insert(table=attempts, columns=tuple(attempts.c), key=3, when_there="replace")
+
+
+@cache  # one for each pair of states and set of fields that the code asks for
+def _moving(to: DeliveryState, frm: frozenset[DeliveryState], with_attempts: bool) -> Update:
+    at = sa.column("at", sa.BigInteger())
+    return Update(
+        table=deliveries,
+        columns=(*_KEY, at, _D.next_at, _D.last_status, _D.last_error, *([_D.attempts] if with_attempts else [])),
+        sets=lambda v: {
+            "state": word(to),
+            "finished_at": v.c.at if to in _FINISHED else sa.null(),
+            "next_at": v.c.next_at,
+            "last_status": sa.func.coalesce(v.c.last_status, _D.last_status),
+            "last_error": v.c.last_error,
+            **({"attempts": v.c.attempts} if with_attempts else {}),
+        },
+        where=lambda _: [among(_D.state, frm)],
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedDelivery:
+    """A delivery with what its request needs of the event: the stored envelope, and when it happened (ms)."""
+
+    delivery: Delivery
+    payload: bytes
+    happened_at: int
+
+
+class DeliveryStore:
+    """The deliveries of all tenants."""
+
+    def __init__(self, *, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._reader = reader
+
+    @staticmethod
+    def added(delivery: Delivery) -> Change:
+        """A new delivery, unless this event goes to this endpoint already."""
+        d = delivery
+        return Change(
+            _ADDED,
+            (
+                *(d.tenant, d.id, d.endpoint_id, d.event_id, d.event_type, d.connection_id, d.message_id),
+                *(d.state.value, d.attempts, d.created_at, d.next_at),
+            ),
+        )
+
+    @staticmethod
+    def moved(
+        tenant: str,
+        delivery_id: str,
+        *,
+        to: DeliveryState,
+        frm: frozenset[DeliveryState],
+        at: int,
+        attempts: int | None = None,
+        last_status: int | None = None,
+        last_error: str | None = None,
+        next_at: int | None = None,
+    ) -> Change:
+        """Compare-and-set of the state from one of `frm`. Times in milliseconds.
+
+        `attempts` and `last_status` stay when not given; `last_error` and `next_at` are cleared. As a guard its row
+        is the key.
+        """
+        row: Row = (tenant, delivery_id, at, next_at, last_status, last_error)
+        if attempts is None:
+            return Change(_moving(to, frm, False), row)
+        return Change(_moving(to, frm, True), (*row, attempts))
+
+    @staticmethod
+    def attempted(attempt: Attempt) -> Change:
+        """One POST was made. Recording the same number again replaces it: a crash may repeat a POST."""
+        a = attempt
+        return Change(
+            _ATTEMPTED,
+            (
+                *(a.tenant, a.delivery_id, a.number, a.started_at, a.duration_ms, json.dumps(dict(a.phases))),
+                *(a.status, a.response, a.failure, None if a.owner is None else a.owner.value, a.error),
+            ),
+        )
+
+    async def get(self, tenant: str, delivery_id: str) -> Delivery | None:
+        """One delivery."""
+        row = await self._reader.one(_BY_ID, (tenant, delivery_id))
+        return None if row is None else _delivery_of(row)
+
+    async def load(self, tenant: str, delivery_id: str) -> LoadedDelivery | None:
+        """One delivery together with its event. None when either is gone."""
+        row = await self._reader.one(_WITH_EVENT, (tenant, delivery_id))
+        if row is None:
+            return None
+        *delivery, payload, happened_at = row
+        return LoadedDelivery(delivery=_delivery_of(tuple(delivery)), payload=payload, happened_at=happened_at)
+
+    async def listed(
+        self,
+        tenant: str,
+        *,
+        endpoint_id: str | None = None,
+        state: DeliveryState | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """A page by id, the oldest first."""
+        query = sa.select(deliveries).where(_D.tenant == tenant).order_by(_D.id).limit(limit)
+        if endpoint_id is not None:
+            query = query.where(_D.endpoint_id == endpoint_id)
+        if state is not None:
+            query = query.where(_D.state == state.value)
+        if after is not None:
+            query = query.where(_D.id > after)
+        return [_delivery_of(row) for row in await self._database.fetch(query)]
+
+    async def of_message(self, tenant: str, message_id: str) -> list[Delivery]:
+        """The deliveries of a message's events, the oldest first."""
+        query = sa.select(deliveries).where(_D.tenant == tenant, _D.message_id == message_id).order_by(_D.id)
+        return [_delivery_of(row) for row in await self._database.fetch(query)]
+
+    async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
+        """The attempts of a delivery, in order."""
+        a = attempts.c
+        query = sa.select(attempts).where(a.tenant == tenant, a.delivery_id == delivery_id).order_by(a.number)
+        return [_attempt_of(row) for row in await self._database.fetch(query)]
+
+
+def _delivery_of(row: Row) -> Delivery:
+    fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+    fields["state"] = DeliveryState(fields["state"])
+    return Delivery(**fields)
+
+
+def _attempt_of(row: Row) -> Attempt:
+    fields: dict[str, Any] = dict(zip(_ATTEMPT_NAMES, row, strict=True))
+    fields["phases"] = json.loads(fields["phases"])
+    fields["owner"] = None if fields["owner"] is None else Owner(fields["owner"])
+    return Attempt(**fields)

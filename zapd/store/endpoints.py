@@ -1,0 +1,89 @@
+"""Endpoints: subscribers' URLs. Signing secrets and headers are sealed."""
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from zapd.model.webhook import BodyFormat, Endpoint, Secret
+from zapd.store.commands import Change, Delete, Insert, Row, Update, by_key
+from zapd.store.database import Database
+from zapd.store.reader import Reader
+from zapd.store.tables import endpoints
+from zapd.store.vault import Vault
+
+_E = endpoints.c
+_NAMES = tuple(column.name for column in _E)
+_KEY = (_E.tenant, _E.id)
+_COLUMNS = tuple(_E)
+_ADDED = Insert(table=endpoints, columns=_COLUMNS, when_there="skip")
+_UPDATED = Update(
+    table=endpoints, columns=_COLUMNS, sets=lambda v: {column.name: v.c[column.name] for column in _COLUMNS[2:]}
+)
+_DELETED = Delete(table=endpoints, columns=_KEY)
+_BY_ID = by_key(endpoints, _KEY)
+
+
+class EndpointStore:
+    """The endpoints of all tenants."""
+
+    def __init__(self, *, database: Database, reader: Reader, vault: Vault) -> None:
+        self._database = database
+        self._reader = reader
+        self._vault = vault
+
+    def added(self, endpoint: Endpoint) -> Change:
+        """A new endpoint, unless its id is taken: as a guard it then has no row."""
+        return Change(_ADDED, self._row(endpoint))
+
+    def updated(self, endpoint: Endpoint) -> Change:
+        """All values of an endpoint that exists."""
+        return Change(_UPDATED, self._row(endpoint))
+
+    @staticmethod
+    def deleted(tenant: str, endpoint_id: str) -> Change:
+        """It goes."""
+        return Change(_DELETED, (tenant, endpoint_id))
+
+    async def get(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        """One endpoint."""
+        row = await self._reader.one(_BY_ID, (tenant, endpoint_id))
+        return None if row is None else self._of(row)
+
+    async def listed(self, tenant: str, after: str | None = None, limit: int = 100) -> list[Endpoint]:
+        """A page by id."""
+        query = sa.select(endpoints).where(_E.tenant == tenant).order_by(_E.id).limit(limit)
+        return await self._fetch(query if after is None else query.where(_E.id > after))
+
+    async def all_enabled(self) -> list[Endpoint]:
+        """The enabled endpoints of all tenants."""
+        return await self._fetch(sa.select(endpoints).where(_E.enabled.is_(True)))
+
+    async def _fetch(self, query: sa.Select[Any]) -> list[Endpoint]:
+        return [self._of(row) for row in await self._database.fetch(query)]
+
+    def _row(self, e: Endpoint) -> Row:
+        headers = json.dumps(e.headers).encode()
+        secrets = json.dumps([[secret.value, secret.expires_at] for secret in e.secrets]).encode()
+        return (
+            *(e.tenant, e.id, e.url, json.dumps(e.types), e.connection_id, e.format.value),
+            self._vault.seal(headers, place=_place("headers", e.tenant, e.id)),
+            self._vault.seal(secrets, place=_place("secrets", e.tenant, e.id)),
+            *(e.enabled, e.disabled_reason, e.created_at),
+        )
+
+    def _of(self, row: Row) -> Endpoint:
+        fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+        tenant, endpoint_id = fields["tenant"], fields["id"]
+        headers = json.loads(self._vault.open(fields["headers"], place=_place("headers", tenant, endpoint_id)))
+        secrets = json.loads(self._vault.open(fields["secrets"], place=_place("secrets", tenant, endpoint_id)))
+        fields["headers"] = tuple((name, value) for name, value in headers)
+        fields["secrets"] = tuple(Secret(value=value, expires_at=expires_at) for value, expires_at in secrets)
+        fields["types"] = tuple(json.loads(fields["types"]))
+        fields["format"] = BodyFormat(fields["format"])
+        fields["enabled"] = bool(fields["enabled"])  # SQLite keeps it as a number
+        return Endpoint(**fields)
+
+
+def _place(what: str, tenant: str, endpoint_id: str) -> str:
+    return f"endpoints.{what}/{tenant}/{endpoint_id}"

@@ -1,0 +1,97 @@
+"""The event log: one row for everything that happened, in the order of `seq`."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from zapd.model.webhook import Category, Event, Severity
+from zapd.store.commands import Change, Insert, Row, by_key
+from zapd.store.database import Database
+from zapd.store.reader import Reader
+from zapd.store.tables import events
+
+_E = events.c
+_KEY = (_E.tenant, _E.id)
+_COLUMNS = (*_KEY, _E.type, _E.category, _E.severity, _E.connection_id, _E.message_id, _E.payload, _E.created_at)
+_RECORDED = Insert(table=events, columns=_COLUMNS)
+_RECORDED_NEW = Insert(table=events, columns=_COLUMNS, when_there="skip")
+_NAMES = tuple(column.name for column in _E)
+_BY_ID = by_key(events, _KEY)
+
+
+class EventStore:
+    """The events of all tenants."""
+
+    def __init__(self, *, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._reader = reader
+
+    @staticmethod
+    def recorded(event: Event) -> Change:
+        """It happened. The id is ours; the database gives `seq`."""
+        return Change(_RECORDED, _values(event))
+
+    @staticmethod
+    def recorded_new(event: Event) -> Change:
+        """It happened, under an id that somebody else chose: as a guard it has no row when the id is known."""
+        return Change(_RECORDED_NEW, _values(event))
+
+    async def get(self, tenant: str, event_id: str) -> Event | None:
+        """One event."""
+        row = await self._reader.one(_BY_ID, (tenant, event_id))
+        return None if row is None else _event_of(row)
+
+    async def listed(
+        self,
+        tenant: str,
+        *,
+        type: str | None = None,
+        category: Category | None = None,
+        connection_id: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Event]:
+        """A page by id, the oldest first."""
+        query = sa.select(events).where(_E.tenant == tenant).order_by(_E.id).limit(limit)
+        for column, value in ((_E.type, type), (_E.category, category), (_E.connection_id, connection_id)):
+            if value is not None:
+                query = query.where(column == str(value))
+        if after is not None:
+            query = query.where(_E.id > after)
+        return await self._fetch(query)
+
+    async def of_message(self, tenant: str, message_id: str) -> list[Event]:
+        """Everything that happened to a message, in order."""
+        return await self._fetch(
+            sa.select(events).where(_E.tenant == tenant, _E.message_id == message_id).order_by(_E.seq)
+        )
+
+    async def after(self, seq: int, limit: int, tenant: str | None = None) -> list[Event]:
+        """The events that follow `seq` in the log, of one tenant or all.
+
+        With several daemons on one PostgreSQL a lower `seq` may be committed after a higher one: a reader that must
+        miss nothing reads a little back.
+        """
+        query = sa.select(events).where(_E.seq > seq).order_by(_E.seq).limit(limit)
+        return await self._fetch(query if tenant is None else query.where(_E.tenant == tenant))
+
+    async def last_seq(self) -> int:
+        """The place of the newest event; 0 when there is none."""
+        return (await self._database.fetch(sa.select(sa.func.max(_E.seq))))[0][0] or 0
+
+    async def _fetch(self, query: sa.Select[Any]) -> list[Event]:
+        return [_event_of(row) for row in await self._database.fetch(query)]
+
+
+def _event_of(row: Row) -> Event:
+    fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+    fields["category"] = Category(fields["category"])
+    fields["severity"] = Severity(fields["severity"])
+    return Event(**fields)
+
+
+def _values(e: Event) -> Row:
+    return (
+        *(e.tenant, e.id, e.type, e.category.value, e.severity.value, e.connection_id, e.message_id),
+        *(e.payload, e.created_at),
+    )

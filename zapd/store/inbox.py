@@ -1,0 +1,69 @@
+"""What providers sent, as raw bytes: kept before anything is made of it."""
+
+from dataclasses import dataclass
+
+from zapd.store.commands import Change, Insert, Update, by_key
+from zapd.store.reader import Reader
+from zapd.store.tables import inbox
+
+_I = inbox.c
+_NAMES = tuple(column.name for column in _I)
+_KEY = (_I.tenant, _I.id)
+_ADDED = Insert(
+    table=inbox,
+    columns=(*_KEY, _I.connection_id, _I.provider_key, _I.raw, _I.received_at, _I.processed_at),
+    when_there="skip",
+)
+_PROCESSED = Update(
+    table=inbox,
+    columns=(*_KEY, _I.processed_at, _I.error),
+    sets=lambda v: {"processed_at": v.c.processed_at, "error": v.c.error},
+)
+_BY_ID = by_key(inbox, _KEY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InboxRow:
+    """One body that came in. Times in milliseconds since 1970 UTC."""
+
+    tenant: str
+    id: str
+    connection_id: str
+    provider_key: str  #: the same when the provider sends the same body twice
+    raw: bytes
+    received_at: int
+    processed_at: int | None
+    error: str | None
+
+
+class InboxStore:
+    """The inboxes of all tenants."""
+
+    def __init__(self, *, reader: Reader) -> None:
+        self._reader = reader
+
+    @staticmethod
+    def added(
+        tenant: str,
+        inbox_id: str,
+        connection_id: str,
+        provider_key: str,
+        raw: bytes,
+        at: int,
+        processed_at: int | None = None,
+    ) -> Change:
+        """A body came in; as a guard it has no row when the provider sent it before.
+
+        Give `processed_at` when there is nothing to do with it: a row without it is kept for ever.
+        """
+        return Change(_ADDED, (tenant, inbox_id, connection_id, provider_key, raw, at, processed_at))
+
+    @staticmethod
+    def processed(tenant: str, inbox_id: str, at: int, error: str | None = None) -> Change:
+        """Everything in it was applied, or never can be because of `error`."""
+        return Change(_PROCESSED, (tenant, inbox_id, at, error))
+
+    async def get(self, tenant: str, inbox_id: str) -> InboxRow | None:
+        """One body."""
+        row = await self._reader.one(_BY_ID, (tenant, inbox_id))
+        return None if row is None else InboxRow(**dict(zip(_NAMES, row, strict=True)))

@@ -1,0 +1,208 @@
+"""Messages, and the receipts that came before their message was known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from zapd.model.message import Direction, Message, MessageStatus
+from zapd.store.commands import Change, Delete, Insert, Lookup, Row, Update, among, by_key, matching, word
+from zapd.store.database import Database
+from zapd.store.reader import Reader
+from zapd.store.tables import ATTENTION, messages, parked_receipts
+
+S = MessageStatus
+_M = messages.c
+_NAMES = tuple(column.name for column in messages.c)
+
+#: The column that keeps when a message reached a status.
+_STAMPS: Mapping[MessageStatus, str] = {
+    S.SENDING: "sending_at",
+    S.SENT: "sent_at",
+    S.DELIVERED: "delivered_at",
+    S.READ: "read_at",
+    S.PLAYED: "played_at",
+    S.FAILED: "failed_at",
+    S.DLQ: "failed_at",
+}
+_SETTABLE = ("provider_id", "peer", "job_id", "priority", "send_at", "expires_at", "error_code", "error")
+
+_KEY = (_M.tenant, _M.id)
+_NEW = (
+    *(*_KEY, _M.connection_id, _M.direction, _M.status, _M.peer, _M.type, _M.payload, _M.priority),
+    *(_M.created_at, _M.job_id, _M.provider_id, _M.reply_to, _M.send_at, _M.expires_at),
+)
+_ADDED = Insert(table=messages, columns=_NEW)
+_ADDED_NEW = Insert(table=messages, columns=_NEW, when_there="skip")
+_BY_ID = by_key(messages, _KEY)
+_PROVIDER = (_M.tenant, _M.connection_id, _M.direction, _M.provider_id)
+_BY_PROVIDER_ID = Lookup(
+    columns=_PROVIDER,
+    read=tuple(_M),
+    # IS NOT NULL lets the partial index be used.
+    source=lambda v: v.join(messages, sa.and_(*matching(messages, v, _PROVIDER), _M.provider_id.is_not(None))),
+)
+
+_P = parked_receipts.c
+_PARKED_KEY = (_P.tenant, _P.connection_id, _P.provider_id, _P.status)
+_PARKED = Insert(
+    table=parked_receipts,
+    columns=(*_PARKED_KEY, _P.at, _P.error_code, _P.error, _P.created_at),
+    key=4,
+    when_there="skip",
+)
+_UNPARKED = Delete(table=parked_receipts, columns=_PARKED_KEY, key=4)
+_PARKED_FOR = by_key(parked_receipts, _PARKED_KEY[:3])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParkedReceipt:
+    """A receipt whose provider id no message has yet. Times in milliseconds since 1970 UTC."""
+
+    tenant: str
+    connection_id: str
+    provider_id: str
+    status: str
+    at: int
+    error_code: str | None
+    error: str | None
+    created_at: int
+
+
+@cache  # at most one for each pair of states and set of fields that the code asks for
+def _moving(to: MessageStatus, frm: frozenset[MessageStatus], names: tuple[str, ...]) -> Update:
+    at = sa.column("at", sa.BigInteger())
+    stamp = _STAMPS.get(to)
+
+    def sets(v: sa.CTE) -> Mapping[str, Any]:
+        changed: dict[str, Any] = {"status": word(to), "error_code": sa.null(), "error": sa.null()}
+        if stamp is not None:
+            changed[stamp] = v.c.at
+        return changed | {name: v.c[name] for name in names}
+
+    return Update(
+        table=messages,
+        columns=(*_KEY, at, *[_M[name] for name in names]),
+        sets=sets,
+        where=lambda _: [among(_M.status, frm)],
+        returning=tuple(_M),
+    )
+
+
+class MessageStore:
+    """The messages of all tenants. Methods that return a `Change` do nothing until it is committed."""
+
+    def __init__(self, *, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._reader = reader
+
+    @staticmethod
+    def of(row: Row) -> Message:
+        """The message in the row that `moved` or `claimed` gave as a guard."""
+        fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+        fields["direction"] = Direction(fields["direction"])
+        fields["status"] = MessageStatus(fields["status"])
+        return Message(**fields)
+
+    @staticmethod
+    def added(message: Message) -> Change:
+        """A new message whose id we made. Conflict when it is there already."""
+        return Change(_ADDED, _new(message))
+
+    @staticmethod
+    def added_new(message: Message) -> Change:
+        """A new message, unless its id or its provider id is there already: as a guard it then has no row."""
+        return Change(_ADDED_NEW, _new(message))
+
+    @staticmethod
+    def moved(
+        tenant: str, message_id: str, *, to: MessageStatus, frm: frozenset[MessageStatus], at: int, **fields: Any
+    ) -> Change:
+        """Compare-and-set of the status from one of `frm`; stamps `at` (ms) in the column of that status.
+
+        `fields` may hold provider_id, peer, job_id, priority, send_at, expires_at, error_code, error. What is not
+        given stays, but error and error_code are cleared. As a guard its row is the whole message, see `of`.
+        """
+        if unknown := fields.keys() - set(_SETTABLE):
+            raise TypeError(f"moved() cannot set {sorted(unknown)}")
+        names = tuple(name for name in _SETTABLE if name in fields)
+        return Change(_moving(to, frm, names), (tenant, message_id, at, *[fields[name] for name in names]))
+
+    @classmethod
+    def claimed(cls, tenant: str, message_id: str, at: int) -> Change:
+        """A worker takes it: queued or failed → processing → sending in one step, nothing can be seen between."""
+        return cls.moved(tenant, message_id, to=S.SENDING, frm=frozenset({S.QUEUED, S.FAILED}), at=at)
+
+    async def get(self, tenant: str, message_id: str) -> Message | None:
+        """One message."""
+        row = await self._reader.one(_BY_ID, (tenant, message_id))
+        return None if row is None else self.of(row)
+
+    async def by_provider_id(
+        self, tenant: str, connection_id: str, direction: Direction, provider_id: str
+    ) -> Message | None:
+        """The message that the provider calls so."""
+        row = await self._reader.one(_BY_PROVIDER_ID, (tenant, connection_id, direction.value, provider_id))
+        return None if row is None else self.of(row)
+
+    async def history(
+        self,
+        tenant: str,
+        connection_id: str,
+        *,
+        direction: Direction | None = None,
+        status: MessageStatus | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Message]:
+        """A page of a connection's messages by id, the oldest first: after `after`, or the last before `before`."""
+        query = sa.select(messages).where(_M.tenant == tenant, _M.connection_id == connection_id)
+        if direction is not None:
+            query = query.where(_M.direction == direction.value)
+        if status is not None:
+            query = query.where(_M.status == status.value)
+        if after is not None:
+            query = query.where(_M.id > after)
+        if before is None:
+            return [self.of(row) for row in await self._database.fetch(query.order_by(_M.id).limit(limit))]
+        query = query.where(_M.id < before).order_by(_M.id.desc()).limit(limit)
+        return [self.of(row) for row in reversed(await self._database.fetch(query))]
+
+    async def stale_sending(self, before: int, limit: int) -> list[Message]:
+        """Messages of all tenants that have been `sending` since before that time (ms)."""
+        stale = sa.select(messages).where(ATTENTION, _M.status == S.SENDING.value, _M.sending_at < before)
+        return [self.of(row) for row in await self._database.fetch(stale.limit(limit))]
+
+    async def counts(self, tenant: str) -> dict[MessageStatus, int]:
+        """How many messages are in each status. Reads the whole table: for people, not for loops."""
+        query: sa.Select[Any] = sa.select(_M.status, sa.func.count()).where(_M.tenant == tenant).group_by(_M.status)
+        return {MessageStatus(status): count for status, count in await self._database.fetch(query)}
+
+    @staticmethod
+    def parked(receipt: ParkedReceipt) -> Change:
+        """Keep a receipt until its message is known; a second one of the same status is dropped."""
+        r = receipt
+        key = (r.tenant, r.connection_id, r.provider_id, str(r.status))
+        return Change(_PARKED, (*key, r.at, r.error_code, r.error, r.created_at))
+
+    @staticmethod
+    def unparked(tenant: str, connection_id: str, provider_id: str, status: str) -> Change:
+        """A parked receipt was applied."""
+        return Change(_UNPARKED, (tenant, connection_id, provider_id, str(status)))
+
+    async def parked_for(self, tenant: str, connection_id: str, provider_id: str) -> list[ParkedReceipt]:
+        """The parked receipts of a provider id, the oldest first."""
+        rows = await self._reader.many(_PARKED_FOR, (tenant, connection_id, provider_id))
+        names = [column.name for column in parked_receipts.c]
+        return sorted((ParkedReceipt(**dict(zip(names, row, strict=True))) for row in rows), key=lambda r: r.at)
+
+
+def _new(m: Message) -> tuple[Any, ...]:
+    # `.value`: sqlite3 binds a plain str ten times faster than a subclass of it.
+    return (
+        *(m.tenant, m.id, m.connection_id, m.direction.value, m.status.value, m.peer, m.type, m.payload, m.priority),
+        *(m.created_at, m.job_id, m.provider_id, m.reply_to, m.send_at, m.expires_at),
+    )

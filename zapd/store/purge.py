@@ -1,0 +1,105 @@
+"""Deletes what is past its retention, a slice at a time. Rows that something still waits for are never deleted."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from zapd.model.message import MessageStatus
+from zapd.model.webhook import DeliveryState
+from zapd.store.commands import Change, Condition, Delete, Row, among
+from zapd.store.database import Database
+from zapd.store.tables import (
+    attempts,
+    cron_fires,
+    deliveries,
+    events,
+    idempotency,
+    inbox,
+    messages,
+    parked_receipts,
+    sandbox_ledger,
+)
+from zapd.store.writer import Writer
+
+SLICE = 200  #: rows; each is a task on the loop, and this many take about 3 ms
+
+_BEFORE = sa.column("before", sa.BigInteger())
+_ENDED = frozenset(MessageStatus) - {
+    *(MessageStatus.QUEUED, MessageStatus.PROCESSING, MessageStatus.SENDING, MessageStatus.FAILED),
+    MessageStatus.HELD,  # waits for a person or a late receipt
+}
+_UNDELIVERED = frozenset({DeliveryState.PENDING, DeliveryState.RETRYING})
+_WAITED_FOR = sa.exists().where(
+    deliveries.c.tenant == events.c.tenant,
+    deliveries.c.event_id == events.c.id,
+    among(deliveries.c.state, _UNDELIVERED),
+)
+_ATTEMPTS = Delete(table=attempts, columns=(attempts.c.tenant, attempts.c.delivery_id))
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Rows whose `age` (ms) is below the limit may go where `ended` holds."""
+
+    age: sa.Column[int]
+    ended: tuple[Condition, ...] = ()
+    key: tuple[sa.Column[str], ...] = ()
+
+    @property
+    def table(self) -> sa.Table:
+        return self.age.table
+
+    @property
+    def keys(self) -> tuple[sa.Column[str], ...]:
+        return self.key or tuple(self.table.primary_key.columns)
+
+
+_RULES = (
+    _Rule(messages.c.created_at, (among(messages.c.status, _ENDED),)),
+    # Its primary key is the place in the log.
+    _Rule(events.c.created_at, (~_WAITED_FOR,), key=(events.c.tenant, events.c.id)),
+    _Rule(deliveries.c.finished_at, (among(deliveries.c.state, frozenset(DeliveryState) - _UNDELIVERED),)),
+    _Rule(inbox.c.processed_at),
+    _Rule(idempotency.c.created_at),
+    _Rule(parked_receipts.c.created_at),
+    _Rule(sandbox_ledger.c.at),
+    _Rule(cron_fires.c.slot),
+)
+
+
+def _delete(rule: _Rule) -> Delete:
+    # The condition is checked again here: a person may retry a message between the look and the delete.
+    return Delete(
+        table=rule.table,
+        columns=(*rule.keys, _BEFORE),
+        where=lambda v: [rule.age < v.c.before, *rule.ended],
+        key=len(rule.keys),
+    )
+
+
+class Purge:
+    """Deletes by retention in the tables `TABLES`."""
+
+    RULES: Mapping[str, _Rule] = {rule.table.name: rule for rule in _RULES}
+    DELETES: Mapping[str, Delete] = {name: _delete(rule) for name, rule in RULES.items()}
+    TABLES = frozenset(RULES)
+
+    def __init__(self, *, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    async def purge(self, table: str, before: int) -> int:
+        """Delete up to SLICE ended rows older than `before` (ms); returns how many. 0: none is left."""
+        rule, delete = self.RULES[table], self.DELETES[table]
+        found = await self._database.fetch(sa.select(*rule.keys).where(rule.age < before, *rule.ended).limit(SLICE))
+        gone = await asyncio.gather(
+            *[self._writer.commit(Change(delete, (*key, before)), *_with(table, key)) for key in found]
+        )
+        return sum(row is not None for row in gone)
+
+
+def _with(table: str, key: Row) -> list[Change]:
+    """What goes together with a row."""
+    return [Change(_ATTEMPTS, key)] if table == deliveries.name else []

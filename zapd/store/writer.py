@@ -1,0 +1,144 @@
+"""The group commit: many callers' changes in one transaction, because a commit costs a disk flush whatever is in it.
+
+While one transaction runs, callers collect for the next. Nothing waits for company: a lone caller commits at once.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from zapd.errors import Unavailable
+from zapd.store.batch import Commit, Result, write
+from zapd.store.commands import Change, Row, Statements
+from zapd.store.database import Database
+from zapd.store.link import Link
+from zapd.store.metrics import StoreMetrics
+
+log = structlog.get_logger("zapd.store")
+
+MAX_WAITING = 4_096  #: callers in the queue; more wait outside it
+MAX_BATCH = 1_024  #: changes in one transaction, unless one caller alone brings more
+
+
+class _Caller:
+    """A commit, and the future that its caller awaits."""
+
+    __slots__ = ("commit", "done")
+
+    def __init__(self, commit: Commit, done: asyncio.Future[Row | None]) -> None:
+        self.commit = commit
+        self.done = done
+
+    def settle(self, result: Result) -> None:
+        if self.done.done():  # the caller was cancelled; its change stands
+            return
+        if isinstance(result, Exception):
+            self.done.set_exception(result)
+        else:
+            self.done.set_result(result)
+
+
+class Writer:
+    """The only writer of the database. A Service; commits wait until it runs."""
+
+    name = "writer"
+
+    def __init__(self, *, database: Database, metrics: StoreMetrics | None = None) -> None:
+        self._link: Link = database.link("writer")
+        self._statements = Statements(dialect=database.dialect)
+        self._metrics = metrics
+        self._queue: deque[_Caller] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._stopping = False
+        if metrics:
+            metrics.writer_waiting.set_function(lambda: self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for the next transaction."""
+        return len(self._queue)
+
+    async def commit(self, guard: Change, *then: Change) -> Row | None:
+        """Do the guard and, only if it took effect, the rest; all of it or nothing. Returns after COMMIT.
+
+        The guard took effect when its row was inserted, updated or deleted. Returns its row (`returning` of the
+        command, else its key), or None when it matched nothing. Changes of one row happen in the given order.
+        Cancelling the caller does not undo the change.
+        Raises Conflict when a unique index refuses it, Unavailable when the database is away; both mean that
+        nothing happened, except that a PostgreSQL lost during COMMIT may have kept the change.
+        """
+        return await self._join(Commit(guard, then))
+
+    async def commit_all(self, changes: Sequence[Change]) -> None:
+        """Do all the changes, or none. Raises as `commit`."""
+        if changes:
+            await self._join(Commit(None, changes))
+
+    async def run(self) -> None:
+        """Commit what callers bring, until `stop`."""
+        while not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._flush()
+
+    async def stop(self) -> None:
+        """Commit what waits, then refuse."""
+        self._stopping = True
+        self._wake.set()
+        await self._flush()
+        await self._link.close()
+
+    async def _join(self, commit: Commit) -> Row | None:
+        while len(self._queue) >= MAX_WAITING and not self._stopping:
+            self._room.clear()
+            await self._room.wait()
+        if self._stopping:
+            raise Unavailable("the writer has stopped")
+        done: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Caller(commit, done))
+        self._wake.set()
+        return await done
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            while self._queue:
+                await self._write(self._take())
+                self._room.set()
+
+    def _take(self) -> list[_Caller]:
+        batch = [self._queue.popleft()]
+        size = batch[0].commit.size
+        while self._queue and size < MAX_BATCH:
+            batch.append(self._queue.popleft())
+            size += batch[-1].commit.size
+        return batch
+
+    async def _write(self, batch: list[_Caller]) -> None:
+        started = time.perf_counter()
+        results: Sequence[Result]
+        try:
+            results = await self._link.run(write([caller.commit for caller in batch], self._statements))
+        except Exception as error:  # whatever it is, every caller must hear of it
+            log.error("commit.failed", callers=len(batch), error=repr(error))
+            results = [error] * len(batch)
+        except BaseException:
+            for caller in batch:
+                caller.settle(Unavailable("the writer was killed; the change may have been committed"))
+            raise
+        for caller, result in zip(batch, results, strict=True):
+            caller.settle(result)
+        if self._metrics:
+            self._measure(self._metrics, batch, results, time.perf_counter() - started)
+
+    @staticmethod
+    def _measure(metrics: StoreMetrics, batch: list[_Caller], results: Sequence[Result], seconds: float) -> None:
+        metrics.commit_duration.observe(seconds)
+        metrics.commit_statements.observe(sum(caller.commit.size for caller in batch))
+        for result in results:
+            if isinstance(result, Exception):
+                metrics.errors.labels(kind=type(result).__name__).inc()

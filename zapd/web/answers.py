@@ -1,0 +1,281 @@
+"""What clients get: each stored value as the JSON of the API. The TypedDicts are the schemas of `/openapi.json`.
+
+Stored payloads go out as the bytes they were stored as, through `orjson.Fragment`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
+
+from zapd.announce import iso
+from zapd.jobs.inspect import JobView
+from zapd.model.access import ApiKey
+from zapd.model.message import Message
+from zapd.model.webhook import Attempt, Delivery, Endpoint, Event
+
+T = TypeVar("T")
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Json = Annotated[Any, Field(description="JSON as it was accepted")]
+
+
+class Page(TypedDict, Generic[T]):
+    """One page of a list. `next` is the `after` of the following page, null on the last one."""
+
+    data: list[T]
+    next: str | None
+
+
+class MessageAnswer(TypedDict):
+    """A message. `peer` is whom it goes to or comes from."""
+
+    id: str
+    connection_id: str
+    direction: str
+    status: str
+    peer: str
+    type: str
+    payload: Json
+    priority: int
+    job_id: str | None
+    provider_id: str | None
+    reply_to: str | None
+    error_code: str | None
+    error: str | None
+    created_at: Time
+    send_at: Time | None
+    expires_at: Time | None
+    sending_at: Time | None
+    sent_at: Time | None
+    delivered_at: Time | None
+    read_at: Time | None
+    played_at: Time | None
+    failed_at: Time | None
+
+
+class EventAnswer(TypedDict):
+    """Something that happened; `seq` is its place in the log."""
+
+    id: str
+    seq: int
+    type: str
+    category: str
+    severity: str
+    connection_id: str | None
+    message_id: str | None
+    created_at: Time
+    data: Json
+
+
+class EndpointAnswer(TypedDict):
+    """A URL that gets events. Of its headers only the names are shown."""
+
+    id: str
+    url: str
+    types: list[str]
+    connection_id: str | None
+    format: str
+    headers: list[str]
+    enabled: bool
+    disabled_reason: str | None
+    created_at: Time
+
+
+class DeliveryAnswer(TypedDict):
+    """One event on its way to one endpoint."""
+
+    id: str
+    endpoint_id: str
+    event_id: str
+    event_type: str
+    connection_id: str | None
+    message_id: str | None
+    state: str
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    created_at: Time
+    next_at: Time | None
+    finished_at: Time | None
+
+
+class AttemptAnswer(TypedDict):
+    """One POST of a delivery. Durations in milliseconds; `owner` says whose fault a failure is."""
+
+    number: int
+    started_at: Time
+    duration_ms: int
+    phases: dict[str, float]
+    status: int | None
+    response: str
+    failure: str | None
+    owner: str | None
+    error: str | None
+
+
+class JobAnswer(TypedDict):
+    """`at`: when it is due, died or was completed. Of a completed job only this, its id and its attempts are kept."""
+
+    id: str
+    queue: str
+    state: str
+    at: Time | None
+    attempt: int
+    kind: str | None
+    lane: str | None
+    priority: int | None
+    created_at: Time | None
+    payload: Json
+    reason: str | None
+    error: str | None
+
+
+class KeyAnswer(TypedDict):
+    """An API key, without its secret."""
+
+    id: str
+    label: str
+    scopes: list[str]
+    connection_id: str | None
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    last_used_at: Time | None
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type="application/json")
+
+
+def at(ms: int | None) -> Time | None:
+    """A stored time, or null for one that was not reached."""
+    return iso(ms) if ms else None
+
+
+def message(m: Message) -> MessageAnswer:
+    """One message."""
+    return {
+        "id": m.id,
+        "connection_id": m.connection_id,
+        "direction": m.direction,
+        "status": m.status,
+        "peer": m.peer,
+        "type": m.type,
+        "payload": orjson.Fragment(m.payload),
+        "priority": m.priority,
+        "job_id": m.job_id,
+        "provider_id": m.provider_id,
+        "reply_to": m.reply_to,
+        "error_code": m.error_code,
+        "error": m.error,
+        "created_at": iso(m.created_at),
+        "send_at": at(m.send_at),
+        "expires_at": at(m.expires_at),
+        "sending_at": at(m.sending_at),
+        "sent_at": at(m.sent_at),
+        "delivered_at": at(m.delivered_at),
+        "read_at": at(m.read_at),
+        "played_at": at(m.played_at),
+        "failed_at": at(m.failed_at),
+    }
+
+
+def event(e: Event) -> EventAnswer:
+    """One event; `data` is that of the stored envelope."""
+    return {
+        "id": e.id,
+        "seq": e.seq,
+        "type": e.type,
+        "category": e.category,
+        "severity": e.severity,
+        "connection_id": e.connection_id,
+        "message_id": e.message_id,
+        "created_at": iso(e.created_at),
+        "data": orjson.loads(e.payload)["data"],
+    }
+
+
+def endpoint(e: Endpoint) -> EndpointAnswer:
+    """One endpoint. Header values may be secrets: only their names are shown."""
+    return {
+        "id": e.id,
+        "url": e.url,
+        "types": list(e.types),
+        "connection_id": e.connection_id,
+        "format": e.format,
+        "headers": [name for name, _ in e.headers],
+        "enabled": e.enabled,
+        "disabled_reason": e.disabled_reason,
+        "created_at": iso(e.created_at),
+    }
+
+
+def delivery(d: Delivery) -> DeliveryAnswer:
+    """One delivery."""
+    return {
+        "id": d.id,
+        "endpoint_id": d.endpoint_id,
+        "event_id": d.event_id,
+        "event_type": d.event_type,
+        "connection_id": d.connection_id,
+        "message_id": d.message_id,
+        "state": d.state,
+        "attempts": d.attempts,
+        "last_status": d.last_status,
+        "last_error": d.last_error,
+        "created_at": iso(d.created_at),
+        "next_at": at(d.next_at),
+        "finished_at": at(d.finished_at),
+    }
+
+
+def attempt(a: Attempt) -> AttemptAnswer:
+    """One try. The receiver's answer is shown as text, whatever it was."""
+    return {
+        "number": a.number,
+        "started_at": iso(a.started_at),
+        "duration_ms": a.duration_ms,
+        "phases": dict(a.phases),
+        "status": a.status,
+        "response": a.response.decode(errors="replace"),
+        "failure": a.failure,
+        "owner": a.owner,
+        "error": a.error,
+    }
+
+
+def key(k: ApiKey) -> KeyAnswer:
+    """One key, without its hash."""
+    return {
+        "id": k.id,
+        "label": k.label,
+        "scopes": sorted(k.scopes),
+        "connection_id": k.connection_id,
+        "created_at": iso(k.created_at),
+        "expires_at": at(k.expires_at),
+        "revoked_at": at(k.revoked_at),
+        "last_used_at": at(k.last_used_at),
+    }
+
+
+def job(view: JobView) -> JobAnswer:
+    """One job."""
+    kept = view.job
+    return {
+        "id": view.id,
+        "queue": view.queue,
+        "state": view.state,
+        "at": at(view.at),
+        "attempt": view.attempt,
+        "kind": kept.kind if kept else None,
+        "lane": kept.lane if kept else None,
+        "priority": kept.priority if kept else None,
+        "created_at": at(kept.created_at) if kept else None,
+        "payload": orjson.loads(kept.payload) if kept else None,
+        "reason": view.reason or None,
+        "error": view.error or None,
+    }

@@ -1,0 +1,123 @@
+"""Who calls, and may they: key, scope, bound connection, pace.
+
+Wrong keys are slowed per address. A key that is known already is never slowed by somebody else's wrong guesses, so a
+shared address (a proxy) does not lock its users out.
+"""
+
+from collections.abc import Collection
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from aiohttp import web
+
+from zapd.errors import Forbidden, NotFound, Unauthorized
+from zapd.model.access import ApiKey
+from zapd.web.keyring import Keyring
+from zapd.web.limits import Pace
+from zapd.web.problems import PaceExceeded
+from zapd.web.route import Route
+
+_KEY = web.RequestKey("key", ApiKey)  #: where the request carries its key
+
+
+class Access:
+    """The door. `per_key` and `per_address` pace all requests, `wrong_keys` only the failed ones."""
+
+    def __init__(
+        self,
+        *,
+        keyring: Keyring,
+        per_key: Pace,
+        per_address: Pace,
+        wrong_keys: Pace,
+        trusted_proxies: Collection[IPv4Network | IPv6Network] = (),
+    ) -> None:
+        self._keyring = keyring
+        self._per_key = per_key
+        self._per_address = per_address
+        self._wrong_keys = wrong_keys
+        self._trusted_proxies = trusted_proxies
+
+    async def admit(self, request: web.Request, route: Route) -> None:
+        """Let the request in and note its key. Raises Unauthorized, Forbidden or PaceExceeded."""
+        address = self._address(request)
+        _keep_pace(self._per_address, address, "ip")
+        if route.scope is None:
+            return
+        token = _token(request)
+        key = self._keyring.remembered(token) if token else None
+        if key is None:
+            key = await self._find(token, address)
+        _keep_pace(self._per_key, key.id, "key")
+        if not key.allows(route.scope):
+            raise Forbidden(f"this needs a key with the scope {route.scope}")
+        if key.connection_id is not None:
+            _check_bound(key.connection_id, request, route)
+        request[_KEY] = key
+
+    async def _find(self, token: str, address: str) -> ApiKey:
+        wait = self._wrong_keys.wait(address)
+        if wait:
+            raise PaceExceeded("too many wrong keys", retry_after=wait, limit=self._wrong_keys.burst, scope="ip")
+        key = await self._keyring.find(token) if token else None
+        if key is None:
+            self._wrong_keys.take(address)
+            raise Unauthorized()
+        return key
+
+    def _address(self, request: web.Request) -> str:
+        """The caller's address; behind trusted proxies, the nearest one in X-Forwarded-For that is not such a proxy."""
+        peer = request.remote or ""
+        if not self._trusted_proxies or not self._trusts(peer):
+            return peer
+        for hop in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
+            if hop.strip() and not self._trusts(hop.strip()):
+                return hop.strip()
+        return peer
+
+    def _trusts(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._trusted_proxies)
+
+
+def key_of(request: web.Request) -> ApiKey:
+    """The key that was let in."""
+    return request[_KEY]
+
+
+def visible(request: web.Request, connection_id: str | None) -> bool:
+    """Whether the caller's key may see a thing of this connection."""
+    bound = key_of(request).connection_id
+    return bound is None or bound == connection_id
+
+
+def only_connection(request: web.Request, asked: str | None) -> str | None:
+    """The connection to which a list is narrowed: a bound key sees its own only. Raises Forbidden."""
+    bound = key_of(request).connection_id
+    if bound is not None and asked not in (None, bound):
+        raise Forbidden("this key is bound to another connection")
+    return bound or asked
+
+
+def _token(request: web.Request) -> str:
+    header = request.headers.get("Authorization")
+    if header is None:
+        return request.headers.get("X-Api-Key", "")
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _keep_pace(pace: Pace, caller: str, scope: str) -> None:
+    wait = pace.take(caller)
+    if wait:
+        raise PaceExceeded(retry_after=wait, limit=pace.burst, scope=scope)
+
+
+def _check_bound(connection_id: str, request: web.Request, route: Route) -> None:
+    named = request.match_info.get("connection")
+    if named is not None and named != connection_id:
+        raise NotFound(f"there is no connection {named}")  # the same as for one that is not there
+    if named is None and not route.bound:
+        raise Forbidden("a key bound to one connection cannot do this")

@@ -1,0 +1,181 @@
+"""Connections: create, list, read, delete, pause, resume, and the code to scan."""
+
+from aiohttp import web
+from typing_extensions import TypedDict
+
+from zapd.announce import iso
+from zapd.errors import Conflict, NotFound, Unavailable
+from zapd.model.session import Connection
+from zapd.sessions import CreateConnection
+from zapd.web import bodies
+from zapd.web import dependencies as need
+from zapd.web.answers import Time, answer, at
+from zapd.web.auth import key_of, only_connection
+from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.whatsapp import qr
+
+
+class LimitsAnswer(TypedDict):
+    """The pace of a session."""
+
+    per_minute: int
+    burst: int
+
+
+class QrAnswer(TypedDict):
+    """A code to scan, and until when it is good."""
+
+    qr: str
+    expires_at: Time | None
+
+
+class ConnectionAnswer(TypedDict):
+    """A WhatsApp account. `state` is what it is, `desired` what the operator wants."""
+
+    id: str
+    label: str
+    transport: str
+    state: str
+    reason: str | None
+    since: Time
+    desired: str
+    capabilities: list[str]
+    qr: QrAnswer | None
+    limits: LimitsAnswer
+    next_send_at: Time | None
+    on_ambiguous: str
+    created_at: Time
+
+
+class CreatedAnswer(TypedDict):
+    """`webhook_secret` signs what `webhook_url` gets; it is shown this once."""
+
+    id: str
+    state: str
+    job_id: str
+    webhook_secret: str | None
+
+
+class ClosingAnswer(TypedDict):
+    """The job that closes the connection."""
+
+    id: str
+    state: str
+    job_id: str
+
+
+async def create(request: web.Request) -> web.Response:
+    """Make a connection; the queue `session:init` starts it."""
+    body = await bodies.parsed(request, bodies.CreateConnection)
+    created = await request.app[need.SESSIONS].create(
+        CreateConnection(
+            tenant=key_of(request).tenant,
+            transport=body.transport,
+            label=body.label,
+            id=body.id,
+            config=body.config.own,
+            webhook_url=str(body.webhook_url) if body.webhook_url else None,
+            rate_per_minute=body.config.rate_per_minute,
+            on_ambiguous=body.config.on_ambiguous,
+        )
+    )
+    connection = created.connection
+    return answer(
+        CreatedAnswer(
+            id=connection.id,
+            state=connection.state,
+            job_id=created.job_id,
+            webhook_secret=created.webhook_secret,
+        ),
+        202,
+    )
+
+
+async def index(request: web.Request) -> web.Response:
+    """The connections that the key may see."""
+    query = parsed_query(request, PageQuery)
+    only = only_connection(request, None)
+    rows = request.app[need.CONNECTIONS]
+    if only is not None:
+        mine = await rows.get(key_of(request).tenant, only)
+        return answer({"data": [await _shown(request, mine)] if mine else [], "next": None})
+    found = await rows.listed(key_of(request).tenant, after=query.after, limit=query.limit + 1)
+    shown = page(found, query.limit, lambda connection: connection, lambda connection: connection.id)
+    shown["data"] = [await _shown(request, connection) for connection in shown["data"]]
+    return answer(shown)
+
+
+async def show(request: web.Request) -> web.Response:
+    """One connection."""
+    return answer(await _shown(request, await existing(request)))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Close a connection for good; the queue `session:close` does it."""
+    connection = await existing(request)
+    job_id = await request.app[need.SESSIONS].close(connection.tenant, connection.id)
+    return answer(ClosingAnswer(id=connection.id, state="closing", job_id=job_id), 202)
+
+
+async def pause(request: web.Request) -> web.Response:
+    """Send nothing on this connection until it is resumed; what is accepted waits."""
+    connection = await existing(request)
+    return answer(await _shown(request, await request.app[need.SESSIONS].pause(connection.tenant, connection.id)))
+
+
+async def resume(request: web.Request) -> web.Response:
+    """Send again."""
+    connection = await existing(request)
+    return answer(await _shown(request, await request.app[need.SESSIONS].resume(connection.tenant, connection.id)))
+
+
+async def code(request: web.Request) -> web.Response:
+    """The code to scan: PNG (also for `*/*`), SVG, text or JSON, as `Accept` asks."""
+    connection = await existing(request)
+    if connection.qr is None:
+        reason = f": {connection.reason}" if connection.reason else ""
+        raise Conflict(f"there is no code to scan: the connection is {connection.state}{reason}")
+    headers = {"Cache-Control": "no-store"}
+    if connection.qr_expires_at is not None:
+        headers["X-Expires-At"] = iso(connection.qr_expires_at)
+    accept = request.headers.get("Accept", "")
+    if "application/json" in accept:
+        return answer(QrAnswer(qr=connection.qr, expires_at=at(connection.qr_expires_at)), headers=headers)
+    if "image/svg+xml" in accept:
+        return web.Response(body=await qr.svg(connection.qr), content_type="image/svg+xml", headers=headers)
+    if "text/plain" in accept:
+        return web.Response(text=await qr.terminal(connection.qr), headers=headers)
+    return web.Response(body=await qr.png(connection.qr), content_type="image/png", headers=headers)
+
+
+async def existing(request: web.Request) -> Connection:
+    """The connection that the path names. Raises NotFound."""
+    connection_id = request.match_info["connection"]
+    connection = await request.app[need.CONNECTIONS].get(key_of(request).tenant, connection_id)
+    if connection is None:
+        raise NotFound(f"there is no connection {connection_id}")
+    return connection
+
+
+async def _shown(request: web.Request, connection: Connection) -> ConnectionAnswer:
+    pace = request.app[need.SESSION_PACE]
+    try:
+        next_at = await request.app[need.NEXT_SEND_AT](connection)
+    except Unavailable:
+        next_at = None  # Redis is away; the state is in SQL
+    shows_code = connection.qr is not None
+    return {
+        "id": connection.id,
+        "label": connection.label,
+        "transport": connection.transport,
+        "state": connection.state,
+        "reason": connection.reason,
+        "since": iso(connection.since),
+        "desired": connection.desired,
+        "capabilities": sorted(request.app[need.SESSIONS].capabilities(connection)),
+        "qr": {"qr": connection.qr or "", "expires_at": at(connection.qr_expires_at)} if shows_code else None,
+        "limits": {"per_minute": connection.rate_per_minute or pace.per_minute, "burst": pace.burst},
+        "next_send_at": at(next_at),
+        "on_ambiguous": connection.on_ambiguous,
+        "created_at": iso(connection.created_at),
+    }

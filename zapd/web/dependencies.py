@@ -1,0 +1,262 @@
+"""What the handlers need, each under a typed key of the application. `routes.build` sets them; only it does.
+
+The protocols name exactly the methods that handlers call.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from zapd.ids import Ids
+from zapd.jobs.inspect import JobPage, JobView, QueueStats
+from zapd.jobs.job import Job
+from zapd.messaging.submit import Submit, Submitted
+from zapd.model.message import Direction, Message, MessageStatus
+from zapd.model.session import Connection
+from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, DeliveryState, Endpoint, Event
+from zapd.sessions import CreateConnection, Created
+from zapd.store.commands import Change
+from zapd.store.ledger import LedgerEntry
+from zapd.web.keyring import Commit, Keyring
+from zapd.web.route import Route
+from zapd.whatsapp.sandbox_faults import Fault
+
+
+class JobState(StrEnum):
+    """Where a job is, as the API names it."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    DELAYED = "delayed"
+    STAGED = "staged"  #: waits for its turn in its lane
+    COMPLETED = "completed"
+    DEAD = "dead"
+
+
+class Messaging(Protocol):
+    """Messages, as clients act on them."""
+
+    async def submit(self, request: Submit) -> Submitted: ...
+    async def retry(self, tenant: str, message_id: str) -> Message: ...
+    async def cancel(self, tenant: str, message_id: str) -> Message: ...
+
+
+class Sessions(Protocol):
+    """Connections, as clients act on them."""
+
+    async def create(self, request: CreateConnection) -> Created: ...
+    async def close(self, tenant: str, connection_id: str) -> str: ...
+    async def pause(self, tenant: str, connection_id: str) -> Connection: ...
+    async def resume(self, tenant: str, connection_id: str) -> Connection: ...
+    def capabilities(self, connection: Connection) -> frozenset[str]: ...
+
+
+class ConnectionRows(Protocol):
+    """The stored connections."""
+
+    async def get(self, tenant: str, connection_id: str) -> Connection | None: ...
+    async def listed(self, tenant: str, *, after: str | None, limit: int) -> Sequence[Connection]: ...
+    async def named(self, connection_id: str) -> Sequence[Connection]:
+        """Those with this id, of all tenants."""
+
+
+class MessageRows(Protocol):
+    """The stored messages."""
+
+    async def get(self, tenant: str, message_id: str) -> Message | None: ...
+    async def history(
+        self,
+        tenant: str,
+        connection_id: str,
+        *,
+        direction: Direction | None,
+        status: MessageStatus | None,
+        after: str | None,
+        limit: int,
+    ) -> Sequence[Message]: ...
+
+
+class EventRows(Protocol):
+    """The event log."""
+
+    async def get(self, tenant: str, event_id: str) -> Event | None: ...
+    async def listed(
+        self,
+        tenant: str,
+        *,
+        type: str | None,
+        category: Category | None,
+        connection_id: str | None,
+        after: str | None,
+        limit: int,
+    ) -> Sequence[Event]: ...
+    async def of_message(self, tenant: str, message_id: str) -> Sequence[Event]: ...
+    async def after(self, seq: int, limit: int, tenant: str) -> Sequence[Event]: ...
+    async def last_seq(self) -> int: ...
+
+
+class EndpointRows(Protocol):
+    """The stored endpoints."""
+
+    def added(self, endpoint: Endpoint) -> Change: ...
+    def updated(self, endpoint: Endpoint) -> Change: ...
+    def deleted(self, tenant: str, endpoint_id: str) -> Change: ...
+    async def get(self, tenant: str, endpoint_id: str) -> Endpoint | None: ...
+    async def listed(self, tenant: str, *, after: str | None, limit: int) -> Sequence[Endpoint]: ...
+
+
+class EndpointRules(Protocol):
+    """Makes and changes endpoints; stores nothing."""
+
+    async def made(
+        self,
+        *,
+        tenant: str,
+        url: str,
+        types: Sequence[str],
+        connection_id: str | None,
+        format: BodyFormat,
+        headers: Mapping[str, str],
+        secret: str | None,
+    ) -> Endpoint: ...
+    async def changed(
+        self,
+        endpoint: Endpoint,
+        *,
+        url: str | None,
+        types: Sequence[str] | None,
+        headers: Mapping[str, str] | None,
+        enabled: bool | None,
+    ) -> Endpoint: ...
+    def rotated(self, endpoint: Endpoint, *, secret: str | None, overlap: float) -> Endpoint: ...
+
+
+class DeliveryRows(Protocol):
+    """The stored deliveries."""
+
+    async def get(self, tenant: str, delivery_id: str) -> Delivery | None: ...
+    async def listed(
+        self,
+        tenant: str,
+        *,
+        endpoint_id: str | None,
+        state: DeliveryState | None,
+        after: str | None,
+        limit: int,
+    ) -> Sequence[Delivery]: ...
+    async def of_message(self, tenant: str, message_id: str) -> Sequence[Delivery]: ...
+    async def attempts(self, tenant: str, delivery_id: str) -> Sequence[Attempt]: ...
+
+
+class Jobs(Protocol):
+    """The queues in Redis."""
+
+    async def stats(self, queue: str) -> QueueStats: ...
+    async def job(self, queue: str, job_id: str) -> JobView | None: ...
+    async def list_jobs(self, queue: str, state: str, after: str | None, limit: int) -> JobPage: ...
+    async def drop_dead(self, queue: str, job_id: str) -> bool: ...
+    async def pause(self, queue: str) -> None: ...
+    async def resume(self, queue: str) -> None: ...
+    async def paused(self) -> set[str]: ...
+    async def clean(self, queue: str) -> tuple[int, int]:
+        """Drops what is past its retention: how many completed and dead jobs."""
+
+
+class QueueSettings(Protocol):
+    """What the API shows of a queue's configuration. `action`: empty for zapd's own queues."""
+
+    @property
+    def priority(self) -> int: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def max_concurrency(self) -> int: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def action(self) -> str: ...
+
+
+class SandboxAccount(Protocol):
+    """One number on the simulated network."""
+
+    async def inbound(self, *, peer: str, type_: str, payload: object) -> str: ...
+    async def script(self, faults: Sequence[Fault]) -> None: ...
+
+
+class Sandbox(Protocol):
+    """The simulated network."""
+
+    def account(self, tenant: str, connection_id: str) -> SandboxAccount: ...
+    async def ledger(
+        self, tenant: str, connection_id: str, *, after: str | None, limit: int
+    ) -> Sequence[LedgerEntry]: ...
+
+
+class System(Protocol):
+    """The daemon."""
+
+    def services(self) -> Mapping[str, Mapping[str, Any]]:
+        """Per part: `up`, `restarts`, `failed` (why, or None)."""
+
+    def not_ready(self) -> str | None:
+        """Why the daemon takes no part at the moment; None: it does."""
+
+    async def status(self) -> Mapping[str, Any]:
+        """The whole state, as JSON."""
+
+
+@dataclass
+class Viewers:
+    """How many event streams are open."""
+
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class SessionPace:
+    """The pace of a session whose connection names none."""
+
+    per_minute: int
+    burst: int
+
+
+MESSAGING = web.AppKey("messaging", Messaging)
+SESSIONS = web.AppKey("sessions", Sessions)
+CONNECTIONS = web.AppKey("connections", ConnectionRows)
+MESSAGES = web.AppKey("messages", MessageRows)
+EVENTS = web.AppKey("events", EventRows)
+ENDPOINT_ROWS = web.AppKey("endpoint_rows", EndpointRows)
+ENDPOINTS = web.AppKey("endpoints", EndpointRules)
+DELIVERIES = web.AppKey("deliveries", DeliveryRows)
+JOBS = web.AppKey("jobs", Jobs)
+KEYRING = web.AppKey("keyring", Keyring)
+SANDBOX = web.AppKey("sandbox", Sandbox)
+SYSTEM = web.AppKey("system", System)
+IDS = web.AppKey("ids", Ids)
+SESSION_PACE = web.AppKey("session_pace", SessionPace)
+DRAINING = web.AppKey("draining", asyncio.Event)  #: set when the daemon drains: streams end
+VIEWERS = web.AppKey("viewers", Viewers)
+QUEUES: web.AppKey[Mapping[str, QueueSettings]] = web.AppKey("queues")
+ROUTES: web.AppKey[tuple[Route, ...]] = web.AppKey("routes")
+NOW_MS: web.AppKey[Callable[[], int]] = web.AppKey("now_ms")
+#: `Writer.commit`
+COMMIT: web.AppKey[Commit] = web.AppKey("commit")
+#: Refreshes the memory of endpoints after a change.
+ENDPOINTS_CHANGED: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("endpoints_changed")
+#: (connection, raw bytes, provider key) → False: they came before. Raises ValueError when not of the provider.
+INTAKE: web.AppKey[Callable[[Connection, bytes, str], Awaitable[bool]]] = web.AppKey("intake")
+#: (tenant, delivery id) → the delivery, queued again.
+RETRY_DELIVERY: web.AppKey[Callable[[str, str], Awaitable[Delivery]]] = web.AppKey("retry_delivery")
+#: Commits jobs with their outbox rows. False: a job with that id is live already.
+ENQUEUE: web.AppKey[Callable[[Sequence[Job]], Awaitable[Sequence[bool]]]] = web.AppKey("enqueue")
+#: (tenant, queue, job id) → False: it runs, or there is none. Takes the outbox row too.
+CANCEL_JOB: web.AppKey[Callable[[str, str, str], Awaitable[bool]]] = web.AppKey("cancel_job")
+#: When the connection's next message may leave (ms); None: at once.
+NEXT_SEND_AT: web.AppKey[Callable[[Connection], Awaitable[int | None]]] = web.AppKey("next_send_at")
+#: (Accept header) → body and content type of the metrics.
+METRICS: web.AppKey[Callable[[str], Awaitable[tuple[bytes, str]]]] = web.AppKey("metrics")

@@ -1,0 +1,45 @@
+"""API keys: create (the token is shown this once), list, revoke."""
+
+from aiohttp import web
+
+from zapd.errors import FieldError, InvalidInput
+from zapd.web import answers, bodies
+from zapd.web import dependencies as need
+from zapd.web.answers import KeyAnswer, answer
+from zapd.web.auth import key_of
+from zapd.web.pages import PageQuery, page, parsed_query
+
+
+class CreatedKeyAnswer(KeyAnswer):
+    """`key` is the token; only its hash is kept."""
+
+    key: str
+
+
+async def create(request: web.Request) -> web.Response:
+    """Make a key."""
+    body = await bodies.parsed(request, bodies.CreateKey)
+    tenant = key_of(request).tenant
+    if body.connection_id and await request.app[need.CONNECTIONS].get(tenant, body.connection_id) is None:
+        raise InvalidInput(FieldError("connection_id", "there is no such connection"))
+    key, token = await request.app[need.KEYRING].create(
+        tenant=tenant,
+        label=body.label,
+        scopes=frozenset(body.scopes),
+        connection_id=body.connection_id,
+        expires_at=bodies.ms(body.expires_at),
+    )
+    return answer(CreatedKeyAnswer(**answers.key(key), key=token), 201)
+
+
+async def index(request: web.Request) -> web.Response:
+    """The tenant's keys, revoked ones too."""
+    query = parsed_query(request, PageQuery)
+    found = await request.app[need.KEYRING].listed(key_of(request).tenant, after=query.after, limit=query.limit + 1)
+    return answer(page(found, query.limit, answers.key, lambda key: key.id))
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """End a key: at once on this daemon, within seconds on others."""
+    key = await request.app[need.KEYRING].revoke(key_of(request).tenant, request.match_info["id"])
+    return answer(answers.key(key))

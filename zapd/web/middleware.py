@@ -1,0 +1,76 @@
+"""The one middleware: request id, key, pace, errors as problem+json, metrics.
+
+One instead of five: each layer costs a coroutine per request, and this is on the path of every send.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from zapd.errors import ZapdError
+from zapd.telemetry.metrics import ACCEPT_KINDS, HttpMetrics
+from zapd.web import problems
+from zapd.web.auth import Access
+from zapd.web.problems import PaceExceeded
+from zapd.web.route import UNKNOWN, Route
+
+log = structlog.get_logger("zapd.web")
+
+REQUEST_ID = "X-Request-Id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+
+
+def gate(
+    *,
+    routes: Mapping[Callable[..., object], Route],
+    access: Access,
+    new_id: Callable[[], str],
+    metrics: HttpMetrics,
+) -> Middleware:
+    """The middleware. `routes` finds the route of a handler."""
+    accepted = {kind: metrics.accepted.labels(kind) for kind in ACCEPT_KINDS}
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        metrics.in_flight.inc()
+        route = routes.get(handler, UNKNOWN)
+        request_id = _request_id(request, new_id)
+        try:
+            response = await _answered(request, handler, route, request_id)
+        finally:
+            metrics.in_flight.dec()
+        seconds = time.perf_counter() - started
+        if not response.prepared:
+            response.headers[REQUEST_ID] = request_id
+        metrics.observe(route.path, route.method, response.status, seconds)
+        if route.accepts and response.status < 300:
+            accepted[route.accepts].observe(seconds)
+        return response
+
+    async def _answered(request: web.Request, handler: Handler, route: Route, request_id: str) -> web.StreamResponse:
+        try:
+            await access.admit(request, route)
+            return await handler(request)
+        except PaceExceeded as error:
+            metrics.limited.labels(error.scope).inc()
+            return problems.of_error(error)
+        except ZapdError as error:
+            return problems.of_error(error)
+        except web.HTTPException as error:
+            return problems.of_http(error)
+        except Exception:  # the request's boundary: whatever it was, the daemon goes on and the caller learns nothing
+            log.exception("request.crashed", request_id=request_id, route=route.path)
+            return problems.problem(500)
+
+    return gate
+
+
+def _request_id(request: web.Request, new_id: Callable[[], str]) -> str:
+    """The caller's own id when it is harmless, else a new one."""
+    given = request.headers.get(REQUEST_ID)
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else new_id()

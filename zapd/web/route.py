@@ -1,0 +1,48 @@
+"""One route as data: what the router, the gate, the OpenAPI document and `/docs` need to know of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from zapd.model.access import Scope
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path parameter named `connection` is always a connection's id: keys bound to another one are refused."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope | None  #: what the key must carry; None: no key is asked for
+    _: KW_ONLY
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    answer: Any = None  #: a TypedDict; None: see `media`
+    status: int = 200
+    media: str = "application/json"  #: of the answer
+    accepts: str = ""  #: the kind of work that is kept when it answers 2xx: its time is measured apart
+    bound: bool = False  #: a key bound to one connection may use it: the handler looks at whose thing it is
+
+    @property
+    def summary(self) -> str:
+        """What it does: the first line of the handler's docstring."""
+        return (self.handler.__doc__ or "").partition("\n")[0].rstrip(".")
+
+    @property
+    def resource(self) -> str:
+        """The file it stands in."""
+        return self.handler.__module__.rpartition(".")[2]
+
+
+async def _nowhere(_: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
+
+
+#: Stands for requests that no route takes, so that they are paced and counted too.
+UNKNOWN = Route("", "", _nowhere, None)
