@@ -71,17 +71,19 @@ local function take_head(level, lane) -- true when a job left
   return true
 end
 
-local function read_lanes(level, count) -- `b` was read empty before, so what is added here is what is read
-  local lanes = redis.call('ZRANGEBYSCORE', P .. 'e:' .. level, '-inf', soon(), 'LIMIT', 0, count * 2)
-  local taken = 0
-  for _, lane in ipairs(lanes) do
-    if taken < count and take_head(level, lane) then taken = taken + 1 end
-  end
-  if taken > 0 then
-    more = true -- a lane may have another one that can leave
-    read('b:' .. level, taken)
-  end
-  more = more or #lanes == count * 2
+-- In rounds over the lanes, one job of each per round. `b` was read empty before, so what is added here is what is read.
+local function read_lanes(level, count)
+  local taken, tries = 0, 0
+  repeat
+    local last = now + turns * 0.00025 -- lanes that this call armed again are in too
+    local lanes = redis.call('ZRANGEBYSCORE', P .. 'e:' .. level, '-inf', last, 'LIMIT', 0, count - taken)
+    for _, lane in ipairs(lanes) do
+      if take_head(level, lane) then taken = taken + 1 end
+    end
+    tries = tries + #lanes
+  until #lanes == 0 or taken == count or tries >= count * 4
+  if taken > 0 then read('b:' .. level, taken) end
+  more = more or tries >= count * 4
 end
 
 local function read_level(level)
