@@ -123,23 +123,32 @@ class Model:
     def _read_lanes(self, level: str, owner: str, count: int, cap: int) -> list[str]:
         turns = self.turns[level]
         taken: list[str] = []
-        ready = sorted((lane for lane in turns if turns[lane] != float("inf")), key=lambda lane: turns[lane])
-        for lane in ready[: count * 2]:
-            if len(taken) >= count:
+        tries = 0
+        while len(taken) < count and tries < count * 4:
+            armed = sorted((lane for lane in turns if turns[lane] != float("inf")), key=lambda lane: turns[lane])
+            for lane in armed[: count - len(taken)]:
+                tries += 1
+                taken += self._take_head(level, lane, cap)
+            if not armed:
                 break
-            if self.flying[lane] < cap and lane in self.parked:
-                turns[lane] = float("inf")
-            elif self.flying[lane] >= cap or not self.lanes[level, lane]:
-                del turns[lane]
-            else:
-                taken.append(self.lanes[level, lane].pop(0))
-                self.jobs[taken[-1]].place = "waiting"
-                self.flying[lane] += 1
-                if self.flying[lane] < cap:
-                    turns[lane] = self.soon()
-                else:
-                    del turns[lane]
         return taken
+
+    def _take_head(self, level: str, lane: str, cap: int) -> list[str]:
+        turns = self.turns[level]
+        if self.flying[lane] < cap and lane in self.parked:
+            turns[lane] = float("inf")
+            return []
+        if self.flying[lane] >= cap or not self.lanes[level, lane]:
+            del turns[lane]
+            return []
+        name = self.lanes[level, lane].pop(0)
+        self.jobs[name].place = "waiting"
+        self.flying[lane] += 1
+        if self.flying[lane] < cap:
+            turns[lane] = self.soon()
+        else:
+            del turns[lane]
+        return [name]
 
 
 class Machine(RuleBasedStateMachine):
