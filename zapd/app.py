@@ -86,6 +86,8 @@ from zapd.whatsapp.sandbox_network import SandboxNetwork
 
 log = structlog.get_logger("zapd.app")
 
+DELIVERY_GRACE = 5.0  #: seconds a delivery has beyond its POST, to be loaded and recorded
+
 
 async def noop(_job: Job) -> Outcome:
     """The action of a queue that exists for measuring."""
@@ -544,11 +546,13 @@ class App:
 def settings_of(name: str, config: Config) -> QueueSettings:
     """A queue's settings for the engine, with the limits that other sections set for it."""
     queue = config.queues[name]
-    lane_rate, lane_burst, lane_cap = queue.lane_rate, queue.lane_burst, queue.lane_cap
+    lane_rate, lane_burst, lane_cap, timeout = queue.lane_rate, queue.lane_burst, queue.lane_cap, queue.timeout
     if name == "message:send":
         lane_rate, lane_burst = config.limits.session_per_minute, config.limits.session_burst
     if name == "webhook:delivery":
         lane_cap = config.webhooks.endpoint_concurrency
+        # The POST's own timeout must come first: it records the attempt, a canceled handler records nothing.
+        timeout = max(timeout, config.webhooks.timeout + DELIVERY_GRACE)
     return QueueSettings(
         name=name,
         priority=queue.priority,
@@ -557,7 +561,7 @@ def settings_of(name: str, config: Config) -> QueueSettings:
         attempts=queue.attempts,
         backoff=queue.backoff,
         backoff_factor=queue.backoff_factor,
-        timeout=queue.timeout,
+        timeout=timeout,
         rate_per_minute=queue.rate,
         burst=queue.burst,
         lane_cap=lane_cap,

@@ -69,7 +69,7 @@ class Outbox:
         Returns the guard's row; None when it did not take effect: then nothing else happened and no job exists.
         Raises Unavailable when the database does not answer.
         """
-        row = await self._writer.commit(guard, *then, *[self._rows.added(row_of(job)) for job in jobs])
+        row = await self._writer.commit(guard, *then, *[self._rows.added(job) for job in jobs])
         failpoint.reached("accept.committed")
         if row is not None:
             self._hand_over(jobs)
@@ -77,7 +77,7 @@ class Outbox:
 
     async def add(self, jobs: Sequence[Job]) -> list[bool]:
         """Commit jobs that are work by themselves. False: a row, and so a live job, has that id already."""
-        rows = await asyncio.gather(*[self._writer.commit(self._rows.added(row_of(job))) for job in jobs])
+        rows = await asyncio.gather(*[self._writer.commit(self._rows.added(job)) for job in jobs])
         self._hand_over([job for job, row in zip(jobs, rows, strict=True) if row is not None])
         return [row is not None for row in rows]
 
@@ -228,21 +228,6 @@ class Outbox:
                     self.finished([(job.tenant, job.id)])
             repaired += len(missing)
         return repaired
-
-
-def row_of(job: Job) -> OutboxRow:
-    """The row that answers for a job."""
-    return OutboxRow(
-        tenant=job.tenant,
-        id=job.id,
-        queue=job.queue,
-        kind=job.kind,
-        lane=job.lane,
-        priority=job.priority,
-        due_at=job.due_at,
-        payload=job.payload,
-        created_at=job.created_at,
-    )
 
 
 def job_of(row: OutboxRow) -> Job:

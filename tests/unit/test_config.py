@@ -263,7 +263,7 @@ def test_every_problem_is_named_at_once(file: Path) -> None:
             'cloud.base_url = "graph": should be a URL that starts with https:// or http://',
         ),
         ('[cron]\ncleanup = "0 0 30 2 *"', 'cron.cleanup = "0 0 30 2 *": should be a cron line that fires, such as '),
-        ('[log]\nformat = "xml"', "log.format = \"xml\": should be 'auto', 'json' or 'journal'"),
+        ('[log]\nformat = "xml"', "log.format = \"xml\": should be 'auto', 'json', 'journal' or 'text'"),
         ('[queues.a]\naction = "fly"', 'queues.a.action = "fly": should be one of: noop'),
         ("[queues.a]", "queues.a.action: should be one of: noop"),
         ('[queues.a]\naction = "noop"\nrate = "fast"', 'queues.a.rate = "fast": should be a rate such as '),

@@ -68,10 +68,11 @@ def _client(config: Path | None, state_dir: Path | None, url: str | None) -> Cli
     from zapd.config import load  # noqa: PLC0415  # pydantic takes longer to import than a request takes
 
     found = load(config, environ=os.environ, overrides=overrides(state_dir))
-    return Client(url=url or _url(*found.http.address), key=read_key(key, found.state.dir))
+    return Client(url=url or url_of(*found.http.address), key=read_key(key, found.state.dir))
 
 
-def _url(host: str, port: int) -> str:
+def url_of(host: str, port: int) -> str:
+    """Where a daemon that listens there is reached from the same machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -1,6 +1,7 @@
 """Commands about the process itself: run it, check its configuration, bring its database up to date."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -15,16 +16,21 @@ from zapd.cli.options import config_option, json_option, overrides, state_option
 def run(config: Path | None, state_dir: Path | None, listen: str | None) -> int:
     """Run the daemon until a signal ends it."""
     from zapd import daemon  # noqa: PLC0415
+    from zapd.cli.greeting import greeting  # noqa: PLC0415
     from zapd.config import Config, load  # noqa: PLC0415
     from zapd.telemetry.logs import configure  # noqa: PLC0415
 
     def read() -> Config:
         return load(config, environ=os.environ, overrides=overrides(state_dir, listen))
 
+    def greet() -> None:
+        if sys.stderr.isatty():
+            click.echo(greeting(checked, command=sys.argv[0], config_file=config), err=True)
+
     checked = read()
     logs = configure(level=checked.log.level, format=checked.log.format, environ=os.environ)
     try:
-        return daemon.run(checked, reload=read)
+        return daemon.run(checked, reload=read, on_ready=greet)
     finally:
         logs.close()
 

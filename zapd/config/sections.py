@@ -209,8 +209,8 @@ class LogConfig(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least important level that is written; message bodies and phone numbers can only appear at debug."""
-    format: Literal["auto", "json", "journal"] = "auto"
-    """"json" is one object a line on standard output, "journal" is journald's own protocol, "auto" finds out which."""
+    format: Literal["auto", "json", "journal", "text"] = "auto"
+    """"json" is one object a line, "text" is for people, "journal" is journald's protocol, "auto" finds out which."""
 
 
 class Config(Section):

@@ -15,6 +15,7 @@ import subprocess
 import time
 from itertools import chain
 from pathlib import Path
+from urllib.parse import quote
 
 import structlog
 from redis.asyncio import Redis
@@ -26,6 +27,7 @@ from zapd.jobs.client import connect
 log = structlog.get_logger("zapd.redis")
 
 _LONGEST_PATH = 100  # bytes; the kernel takes 107 for a Unix socket
+_LAST_WORDS = 300  # characters of its log that we repeat when it dies
 _START_WITHIN = 30.0  # seconds; loading a large append-only file takes time
 _STOP_WITHIN = 10.0  # seconds until a SIGTERM becomes a SIGKILL
 _LOOK_EVERY = 0.25  # seconds between two looks at a server that is not our child
@@ -50,13 +52,15 @@ class EmbeddedRedis:
     Raises ConfigError when there is no binary, or the path is too long for a socket.
     """
 
+    # The server changes into its directory, so a relative path would mean another place to it than to us.
+
     name = "redis"
 
     def __init__(self, *, directory: Path, binary: str | None = None) -> None:
-        self._directory = directory
-        self._socket = directory / "redis.sock"
+        self._directory = directory.absolute()
+        self._socket = self._directory / "redis.sock"
         if len(os.fsencode(self._socket)) > _LONGEST_PATH:
-            raise ConfigError(f"state.dir: {directory} is too long a path for the Redis socket in it")
+            raise ConfigError(f"state.dir: {self._directory} is too long a path for the Redis socket in it; choose a shorter one")
         self._binary = find_binary(binary)
         self._stopping = asyncio.Event()
         self._failed_starts = 0
@@ -65,7 +69,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     async def ready(self, within: float = _START_WITHIN) -> bool:
         """True as soon as it answers; False when it does not within the time."""
@@ -123,7 +127,7 @@ class EmbeddedRedis:
         self._pid = None
         if self._stopping.is_set():
             return
-        log.error("redis.died", code=code, was_up=was_up)
+        log.error("redis.died", code=code, was_up=was_up, last_words=self._last_words())
         self._failed_starts = 0 if was_up else min(self._failed_starts + 1, _MOST_FAILED)
         if self._failed_starts == _SET_ASIDE_AFTER:
             await asyncio.to_thread(self._set_aside)
@@ -147,6 +151,12 @@ class EmbeddedRedis:
             pass_fds=[lock],
             start_new_session=True,  # Ctrl-C on the terminal must not stop it before the jobs are handed back
         )
+
+    def _last_words(self) -> str:
+        try:
+            return (self._directory / "redis.log").read_text(errors="replace")[-_LAST_WORDS:].strip()
+        except OSError:
+            return ""
 
     async def _watch_other(self) -> None:
         """A server of an earlier start runs: adopt it, and return when it is gone."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from zapd.backoff import Backoff
+from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker, Claimed, Ending, Finished
 from zapd.jobs.finish import FinishBuffer
 from zapd.jobs.job import Discard, Done, Handler, Job, Outcome, Retry, Snooze
@@ -15,6 +16,7 @@ from zapd.jobs.settings import QueueSettings
 log = structlog.get_logger("zapd.jobs")
 
 CRASH_LIMIT = 3  #: a job whose worker died this often is dead, reason `poison`
+AWAY_WAIT = 5.0  #: seconds until a job is tried again whose handler met no database or another resource that is away
 _UNTOLD_WAIT = 5.0  # seconds until a death is tried again that `on_dead` could not write down
 GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
 _SHRINK_AFTER = 10.0  # seconds of little use before a step down
@@ -179,6 +181,9 @@ class Pool:
             if run.stopped == _DRAIN:
                 return None
             return Retry(f"timeout after {self.queue.timeout:g} s" if run.stopped == _TIMEOUT else "canceled")
+        except Unavailable as error:  # not the job's fault: no attempt is burnt, and its lane keeps its order
+            log.warning("job.waiting", queue=job.queue, job=job.id, reason=str(error)[:200])
+            return Snooze(AWAY_WAIT, park_lane=True)
         except Exception as error:  # whatever a handler does, its job has an end
             log.warning("job.raised", queue=job.queue, job=job.id, attempt=job.attempt, error=type(error).__name__)
             return Retry(repr(error))

@@ -10,7 +10,7 @@ from zapd.announce import Announcer
 from zapd.ids import Ids
 from zapd.jobs.job import Done, Job, Outcome
 from zapd.messaging.accounts import PRIORITY, RECEIVE, STATUS, Accounts, Commit
-from zapd.messaging.receipts import Receipts, in_order
+from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
 from zapd.store.inbox import InboxStore
@@ -88,15 +88,17 @@ class Receiver:
                 if isinstance(update, Inbound):
                     await self._keep_inbound(connection, update)
         else:
-            receipts = [update for update in updates if isinstance(update, Receipt)]
-            await asyncio.gather(*[self._apply_in_order(connection, group) for group in in_order(receipts)])
+            await self._apply_receipts(connection, [update for update in updates if isinstance(update, Receipt)])
         failpoint.reached("receive.applied")
         await self._commit(self._inbox.processed(job.tenant, stored.id, self._now_ms()))
         return Done()
 
-    async def _apply_in_order(self, connection: Connection, receipts: Sequence[Receipt]) -> None:
-        for receipt in receipts:
-            await self._receipts.apply(connection.tenant, connection.id, receipt)
+    async def _apply_receipts(self, connection: Connection, receipts: Sequence[Receipt]) -> None:
+        groups = by_message(receipts)
+        if len(groups) == 1:  # the usual case, without the cost of a task
+            await self._receipts.apply(connection.tenant, connection.id, groups[0])
+            return
+        await asyncio.gather(*[self._receipts.apply(connection.tenant, connection.id, group) for group in groups])
 
     async def _keep_inbound(self, connection: Connection, inbound: Inbound) -> None:
         message = Message(

@@ -16,7 +16,7 @@ from zapd.announce import Announcer
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.messaging.accounts import Accounts, Commit
 from zapd.messaging.receipts import Receipts
-from zapd.model.message import Message, MessageStatus, sources
+from zapd.model.message import ONLY, Message, MessageStatus, sources
 from zapd.model.session import OnAmbiguous
 from zapd.model.webhook import Severity
 from zapd.store.messages import MessageStore
@@ -173,7 +173,7 @@ class Sender:
             data = {"error": {"code": error.code, "detail": error.detail}}
         now = self._now_ms()
         event = self._announcer.of_message(event_type, message, at=now, data=data, severity=severity)
-        frm = frozenset({message.status})
+        frm = ONLY[message.status]
         moved = self._messages.moved(message.tenant, message.id, to=to, frm=frm, at=now, **fields)
         row = await self._commit(moved, *event.changes, jobs=event.jobs)
         return None if row is None else self._messages.of(row)

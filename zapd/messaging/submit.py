@@ -11,7 +11,7 @@ from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
 from zapd.ids import Ids
 from zapd.jobs.job import Job
 from zapd.messaging.accounts import PRIORITY, RETRY_PRIORITY, SEND, Accounts, Commit
-from zapd.model.message import RETRYABLE, Direction, Message, MessageStatus, sources
+from zapd.model.message import ONLY, RETRYABLE, Direction, Message, MessageStatus, sources
 from zapd.model.session import Connection, SessionState, key_of
 from zapd.store.commands import Change
 from zapd.store.idempotency import IdempotencyStore
@@ -167,7 +167,7 @@ class Messaging:
         now = self._now_ms()
         job_id = self._ids.new("job")
         moved = self._messages.moved(
-            tenant, message_id, to=S.QUEUED, frm=frozenset({message.status}), at=now, job_id=job_id, expires_at=None
+            tenant, message_id, to=S.QUEUED, frm=ONLY[message.status], at=now, job_id=job_id, expires_at=None
         )
         event = self._announcer.of_message("message.retried", message, at=now)
         again = self._send_job(_again(message, job_id), at=now)
@@ -183,7 +183,7 @@ class Messaging:
             raise Conflict(f"a message that is {message.status} cannot be canceled; {_names(sources(S.CANCELED))} can")
         now = self._now_ms()
         event = self._announcer.of_message("message.canceled", message, at=now)
-        moved = self._messages.moved(tenant, message_id, to=S.CANCELED, frm=frozenset({message.status}), at=now)
+        moved = self._messages.moved(tenant, message_id, to=S.CANCELED, frm=ONLY[message.status], at=now)
         row = await self._commit(moved, *event.changes, jobs=event.jobs)
         if row is None:
             raise Conflict("the message changed its state at this moment; look again")

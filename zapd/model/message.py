@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 
 class Direction(StrEnum):
@@ -65,11 +66,17 @@ RETRYABLE = frozenset({S.FAILED, S.DLQ, S.HELD, S.EXPIRED})
 UNFINISHED = frozenset({S.QUEUED, S.PROCESSING, S.SENDING, S.FAILED})
 
 
+#: Each state as the only one to move from, for a compare-and-set. Made once: hashing them is a cost per message.
+ONLY: Mapping[MessageStatus, frozenset[MessageStatus]] = {state: frozenset({state}) for state in MessageStatus}
+
+
+@cache
 def sources(to: MessageStatus) -> frozenset[MessageStatus]:
     """The states from which a sender may move to `to`."""
     return frozenset(state for state, targets in TRANSITIONS.items() if to in targets)
 
 
+@cache
 def receipt_from(status: MessageStatus) -> frozenset[MessageStatus]:
     """The states that a receipt with `status` may move a message from.
 

@@ -27,7 +27,13 @@ _STAMPS: Mapping[MessageStatus, str] = {
     S.FAILED: "failed_at",
     S.DLQ: "failed_at",
 }
-_SETTABLE = ("provider_id", "peer", "job_id", "priority", "send_at", "expires_at", "error_code", "error")
+_SETTABLE = (
+    *("provider_id", "peer", "job_id", "priority", "send_at", "expires_at", "error_code", "error"),
+    *("sent_at", "delivered_at", "read_at"),  # steps that one receipt implies for an earlier one
+)
+_STATUS = {status.value: status for status in MessageStatus}  # calling the enum costs ten times a look-up
+_DIRECTION = {direction.value: direction for direction in Direction}
+_CLAIMABLE = frozenset({S.QUEUED, S.FAILED})
 
 _KEY = (_M.tenant, _M.id)
 _NEW = (
@@ -102,8 +108,8 @@ class MessageStore:
     def of(row: Row) -> Message:
         """The message in the row that `moved` or `claimed` gave as a guard."""
         fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
-        fields["direction"] = Direction(fields["direction"])
-        fields["status"] = MessageStatus(fields["status"])
+        fields["direction"] = _DIRECTION[fields["direction"]]
+        fields["status"] = _STATUS[fields["status"]]
         return Message(**fields)
 
     @staticmethod
@@ -122,8 +128,7 @@ class MessageStore:
     ) -> Change:
         """Compare-and-set of the status from one of `frm`; stamps `at` (ms) in the column of that status.
 
-        `fields` may hold provider_id, peer, job_id, priority, send_at, expires_at, error_code, error. What is not
-        given stays, but error and error_code are cleared. As a guard its row is the whole message, see `of`.
+        What is not given stays, but error and error_code are cleared. As a guard its row is the whole message, see `of`.
         """
         if unknown := fields.keys() - set(_SETTABLE):
             raise TypeError(f"moved() cannot set {sorted(unknown)}")
@@ -133,7 +138,7 @@ class MessageStore:
     @classmethod
     def claimed(cls, tenant: str, message_id: str, at: int) -> Change:
         """A worker takes it: queued or failed → processing → sending in one step, nothing can be seen between."""
-        return cls.moved(tenant, message_id, to=S.SENDING, frm=frozenset({S.QUEUED, S.FAILED}), at=at)
+        return cls.moved(tenant, message_id, to=S.SENDING, frm=_CLAIMABLE, at=at)
 
     async def get(self, tenant: str, message_id: str) -> Message | None:
         """One message."""

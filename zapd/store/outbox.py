@@ -1,6 +1,7 @@
 """The jobs that must exist. A row is committed with the work that it stands for and goes when the job has ended."""
 
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -26,6 +27,29 @@ class OutboxRow:
     created_at: int
 
 
+class JobLike(Protocol):
+    """What a row is made from: a job of the queue engine, which this package must not import."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def lane(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def due_at(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def created_at(self) -> int: ...
+
+
 _COLUMNS = tuple(_O[field.name] for field in fields(OutboxRow))
 _ADDED = Insert(table=outbox, columns=_COLUMNS, when_there="skip")
 _REMOVED = Delete(table=outbox, columns=(_O.tenant, _O.id))
@@ -38,7 +62,7 @@ class OutboxStore:
         self._database = database
 
     @staticmethod
-    def added(row: OutboxRow) -> Change:
+    def added(row: JobLike) -> Change:
         """A job that must exist from this commit on; one that is there already is left as it is."""
         r = row
         values = (r.tenant, r.id, r.queue, r.kind, r.lane, r.priority, r.due_at, r.payload, r.created_at)

@@ -1,4 +1,4 @@
-"""Structured logs: one event name and its fields, as a JSON line or in journald's own protocol.
+"""Structured logs: one event name and its fields, as a JSON line, in journald's own protocol, or as text for people.
 
 A log call only puts the line into a bounded buffer. A stalled journald, pipe or disk must not stall the event loop:
 what does not fit is counted and dropped.
@@ -6,6 +6,7 @@ what does not fit is counted and dropped.
 
 import atexit
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Protocol
@@ -56,10 +57,12 @@ class Logs:
 def configure(*, level: str, format: str, environ: Mapping[str, str]) -> Logs:
     """Set up structlog and the standard library's logging for this process.
 
-    `format` is json, journal, or auto: journal when systemd connected standard error or output to it, else json.
+    `format` is json, journal, text, or auto: journal when systemd connected standard error or output to it, text when
+    standard output is a terminal, else json.
     The level is fixed from here on: loggers are cached, so that a call below the level costs next to nothing.
     """
     to_journal = format == "journal" or (format == "auto" and connected_to_journal(environ))
+    to_person = format == "text" or (format == "auto" and os.isatty(1))
     sink: Sink = JournalSink() if to_journal else StreamSink(descriptor=1)
     logs = Logs(sink=sink)
     atexit.register(logs.close)
@@ -72,7 +75,7 @@ def configure(*, level: str, format: str, environ: Mapping[str, str]) -> Logs:
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
             redact,
-            _datagram if to_journal else _json_line,
+            _datagram if to_journal else _text_line if to_person else _json_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *name: _Output(name[0] if name else "", sink.write),
@@ -111,3 +114,16 @@ def _json_line(_logger: object, _method: str, event: Event) -> bytes:
 
 def _datagram(_logger: object, _method: str, event: Event) -> bytes:
     return datagram(event)
+
+
+def _text_line(_logger: object, _method: str, event: Event) -> bytes:
+    time, level, name, trace = (str(event.pop(key, "")) for key in ("time", "level", "event", "exception"))
+    event.pop("logger", None)
+    line = f"{time[11:19]} {level:<7} {name:<18} " + " ".join(f"{key}={_readable(event[key])}" for key in event)
+    return f"{line.rstrip()}\n{trace + chr(10) if trace else ''}".encode()
+
+
+def _readable(value: object) -> str:
+    """As it is when it is one word; quoted otherwise, so that no value can write over the terminal."""
+    text = value if isinstance(value, str) else str(value)
+    return text if text.isprintable() and " " not in text else repr(text)

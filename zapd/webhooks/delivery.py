@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
+from zapd import failpoint
 from zapd.backoff import Backoff
-from zapd.errors import Conflict, NotFound, Unavailable
+from zapd.errors import Conflict, NotFound
 from zapd.ids import Ids
 from zapd.jobs.job import Done, Job, Outcome, Retry, Snooze
 from zapd.model.webhook import Attempt, Delivery, DeliveryState, Endpoint, Severity, sources
@@ -30,7 +31,6 @@ log = structlog.get_logger("zapd.webhooks")
 EXHAUSTED = "delivery.exhausted"
 DISABLED = "endpoint.disabled"
 MAX_AGE = 72 * 3600.0  #: seconds after which a receiver that only ever says "later" burns attempts like any other
-SQL_AWAY = 5.0  #: seconds until a delivery is looked at again that met no database
 _GONE = 410
 _LATER = frozenset({429, 503})
 _OVER = frozenset({DeliveryState.DELIVERED, DeliveryState.CANCELED})
@@ -98,12 +98,29 @@ class Deliverer:
         self._metrics = metrics
 
     async def deliver(self, job: Job) -> Outcome:
-        """Make one attempt, unless the delivery is over or its endpoint is gone."""
-        try:
-            return await self._deliver(job)
-        except Unavailable as error:  # our fault: it must not burn the receiver's tries
-            log.warning("delivery.waiting", job=job.id, reason=str(error))
-            return Snooze(SQL_AWAY)
+        """Make one attempt, unless the delivery is over or its endpoint is gone.
+
+        Raises Unavailable without a database; the pool then waits and burns none of the receiver's tries.
+        """
+        loaded = await self._deliveries.load(*_names(job))
+        if loaded is None or loaded.delivery.state in _OVER:
+            return Done()
+        delivery = loaded.delivery
+        endpoint = await self._enabled(delivery.tenant, delivery.endpoint_id)
+        if endpoint is None:
+            await self._commit(self._moved(delivery, DeliveryState.CANCELED, last_error="the endpoint is off or gone"))
+            return Done()
+        started = self._now_ms()
+        if delivery.next_at is not None and delivery.next_at > started + _EARLY:
+            return Snooze((delivery.next_at - started) / 1000)  # Redis lost its schedule; SQL keeps it
+        if delivery.state is DeliveryState.DEAD:  # a person took the job back from the dead letters
+            await self._commit(self._moved(delivery, DeliveryState.PENDING))
+        body = request.body_for(endpoint.format, loaded.payload)
+        headers = request.headers_for(endpoint, delivery, body, now_ms=started)
+        answer = await self._client.post(endpoint.url, headers=headers, body=body)
+        failpoint.reached("delivery.posted")
+        self._observe(delivery, answer)
+        return await self._settle(job, endpoint, _attempted(delivery, answer), started, answer)
 
     async def dead(self, job: Job, reason: str, error: str) -> None:
         """The queue gives this job up. SQL and the tenant's endpoints hear it before the dead letters do."""
@@ -150,26 +167,6 @@ class Deliverer:
         if await self._commit(self._moved(again, DeliveryState.PENDING), jobs=[job]) is None:
             raise Conflict("it is being delivered already")
         return again
-
-    async def _deliver(self, job: Job) -> Outcome:
-        loaded = await self._deliveries.load(*_names(job))
-        if loaded is None or loaded.delivery.state in _OVER:
-            return Done()
-        delivery = loaded.delivery
-        endpoint = await self._enabled(delivery.tenant, delivery.endpoint_id)
-        if endpoint is None:
-            await self._commit(self._moved(delivery, DeliveryState.CANCELED, last_error="the endpoint is off or gone"))
-            return Done()
-        started = self._now_ms()
-        if delivery.next_at is not None and delivery.next_at > started + _EARLY:
-            return Snooze((delivery.next_at - started) / 1000)  # Redis lost its schedule; SQL keeps it
-        if delivery.state is DeliveryState.DEAD:  # a person took the job back from the dead letters
-            await self._commit(self._moved(delivery, DeliveryState.PENDING))
-        body = request.body_for(endpoint.format, loaded.payload)
-        headers = request.headers_for(endpoint, delivery, body, now_ms=started)
-        answer = await self._client.post(endpoint.url, headers=headers, body=body)
-        self._observe(delivery, answer)
-        return await self._settle(job, endpoint, _attempted(delivery, answer), started, answer)
 
     async def _settle(self, job: Job, endpoint: Endpoint, delivery: Delivery, started: int, answer: Answer) -> Outcome:
         recorded = self._deliveries.attempted(_attempt(delivery, started, answer))

@@ -114,6 +114,19 @@ async def test_a_server_that_a_killed_zapd_left_is_taken_over_and_stopped(tmp_pa
     assert not alive(new)
 
 
+@pytest.mark.parametrize("name", ["s", "Área de Trabalho 100%"])
+async def test_a_relative_directory_of_any_name_is_the_same_place_to_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = EmbeddedRedis(directory=Path(name), binary=embedded_binary())
+    task = asyncio.create_task(server.run(), name="redis")
+    assert await server.ready(within=5)
+    await server.stop()
+    await task
+    assert (tmp_path / name / "appendonly.aof").exists()
+
+
 async def test_an_adopted_server_ends_when_told(start: Start) -> None:
     first = await start()
     pid = await server_pid(first)

@@ -9,6 +9,8 @@ import pytest
 from tests.integration.jobs.engine import QUEUE, Engine, done, settings
 from tests.support import eventually
 from tests.support.redis_server import RedisServer
+from zapd.errors import Unavailable
+from zapd.jobs import pool as pool_module
 from zapd.jobs.dispatcher import Dispatcher
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.jobs.keys import key
@@ -104,6 +106,27 @@ async def test_a_failing_job_is_tried_again_and_dies_after_its_last_attempt(engi
     assert engine.metrics.queues[QUEUE].outcomes | {} == {
         "done": 0, "retry": 2, "snooze": 0, "discard": 0, "dead": 1, "canceled": 0,
     }  # fmt: skip
+
+
+async def test_a_database_that_is_away_burns_no_attempt_and_keeps_the_order_of_a_lane(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "AWAY_WAIT", 0.05)
+    handler = Recorder(Unavailable("SQL"), Unavailable("SQL"))
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    first, second = engine.job(lane="l"), engine.job(lane="l")
+    await engine.broker.enqueue([first, second])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over == [first.id, second.id])
+
+    assert [(job.id, job.attempt) for job in handler.seen] == [
+        (first.id, 1),
+        (first.id, 1),
+        (first.id, 1),
+        (second.id, 1),
+    ]
+    assert engine.metrics.queues[QUEUE].outcomes["snooze"] == 2
 
 
 async def test_a_handler_that_says_nothing_has_failed(engine: Engine) -> None:

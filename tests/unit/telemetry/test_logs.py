@@ -69,3 +69,19 @@ def test_what_libraries_log_comes_along(logs: Logs, capfd: pytest.CaptureFixture
     logging.getLogger("asyncio").info("not this")
     (line,) = lines(logs, capfd)
     assert (line["logger"], line["event"], line["message"]) == ("asyncio", "library.logged", "slow callback")
+
+
+def test_a_person_reads_text_that_cannot_write_over_the_terminal(
+    as_before: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs = configure(level="info", format="text", environ={})
+    structlog.get_logger("zapd.test").info("job.dead", job_id="job_1", error="two words\x1b[2J", attempts=3)
+    try:
+        raise ValueError("why")
+    except ValueError:
+        structlog.get_logger("zapd.test").exception("job.raised")
+    logs.close()
+    first, second, *trace = capfd.readouterr().out.splitlines()
+    assert first[8:].split() == ["info", "job.dead", "job_id=job_1", "error='two", r"words\x1b[2J'", "attempts=3"]
+    assert second[8:].split() == ["error", "job.raised"]
+    assert trace[-1] == "ValueError: why"
