@@ -509,7 +509,7 @@ class App:
         made = await first_start.ensure_admin_key(
             key_file, keys=self._keys, writer=self._writer, ids=self._ids, random_bytes=os.urandom, now_ms=now_ms
         )
-        log.info("admin_key.written" if made else "admin_key.found", path=str(key_file))
+        log.info("admin_key.written" if made else "admin_key.found", path=str(key_file.absolute()))
         await self._fanout.refresh()
         if self._redis is not None and not await self._redis.ready():
             log.error("redis.not_ready")

@@ -18,5 +18,8 @@ class Backoff:
 
     def delay(self, failures: int, *, random: Callable[[], float]) -> float:
         """Seconds to wait after the `failures`-th failure (counted from 1). `random` gives 0 ≤ x < 1."""
-        floor = min(self.cap, self.base * self.factor ** max(0, failures - 1))
+        try:
+            floor = min(self.cap, self.base * self.factor ** max(0, failures - 1))
+        except OverflowError:  # an outage of hours: 2.0 ** 1024 is no float any more, and whoever waits must go on
+            floor = self.cap
         return floor * (1 + self.jitter * random())

@@ -139,30 +139,31 @@ class Outbox:
             self._behind = True
         jobs, self._ready = self._ready, []
         if jobs and not self._behind and not self._quiet:
-            await self._enqueue(jobs)
+            await self._enqueue(jobs, after_others=True)
 
     async def _catch_up(self) -> None:
         """Enqueue every row in the order of their ids. New commits join the memory only for the last stretch.
 
-        Memory is opened before the last page is read, so that no row falls between the two; a row that is seen twice
-        is refused by the broker.
+        Memory is opened before the last page is read again, so that no row falls between the two, also none whose id is
+        older than its commit; a row that is seen twice is refused by the broker.
         """
         self._ready.clear()
+        await self._broker.refill()
         after: str | None = None
         while not self._quiet:
             page = await self._rows.scan(after=after, created_before=self._now_ms() + 1, limit=PAGE)
-            await self._enqueue([job_of(row) for row in page])
-            if page:
+            await self._enqueue([job_of(row) for row in page], after_others=True)
+            if len(page) == PAGE:
                 after = page[-1].id
-            if len(page) < PAGE and not self._behind:
+            elif not self._behind:
                 return
-            if len(page) < PAGE:
+            else:
                 self._behind = False
 
-    async def _enqueue(self, jobs: Sequence[Job]) -> None:
+    async def _enqueue(self, jobs: Sequence[Job], *, after_others: bool = False) -> None:
         if not jobs:
             return
-        await self._broker.enqueue(jobs)
+        await self._broker.enqueue(jobs, after_others=after_others)
         failpoint.reached("relay.enqueued")
         for queue in {job.queue for job in jobs}:
             self._wake(queue)

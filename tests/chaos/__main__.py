@@ -1,7 +1,9 @@
 """`make chaos`: kill zapd and its Redis at every step of a message's path, under a load of 200 messages.
 
-Invariants, checked after each run: every accepted message is in the simulated network's ledger (lost = 0), and a
-message is there twice only when its `sending` was reclaimed, which the event log counts (`message.resending`).
+Invariants, checked after each run: every accepted message is in the simulated network's ledger (lost = 0), in the order
+accepted, and twice only when its `sending` was reclaimed, which the event log counts (`message.resending`). The webhooks
+of every accepted message came, and what came again came under the same id. Words as arguments choose scenarios; `RUNS`
+says how often each runs.
 """
 
 import asyncio
@@ -9,21 +11,23 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
-
 from tests.bench.rows import Row, row, save
+from tests.chaos import faults
+from tests.chaos.faults import Run
 from tests.support import eventually
 from tests.support.daemon import Daemon
+from tests.support.load import Load, Verdict, excess, heal, judge
 from tests.support.receiver import Receiver
+from tests.support.redis_server import RedisServer, embedded_binary
 
 MESSAGES = 200
+BACKLOG = 1000
 RUNS = int(os.environ.get("RUNS", "3"))
-TOML = """
+UNPACED = """
 [sandbox]
 pair_after = "0.1s"
 latency = "5ms"
@@ -31,6 +35,7 @@ latency = "5ms"
 session_per_minute = 60000
 session_burst = 1000
 """
+PACED = '[sandbox]\npair_after = "0.1s"\nlatency = "5ms"\n'
 FAILPOINTS = (
     "accept.committed",
     "relay.enqueued",
@@ -38,157 +43,123 @@ FAILPOINTS = (
     "send.answered",
     "send.recorded",
     "job.finished",
+    "receive.kept",
     "receive.applied",
     "delivery.posted",
+    "delivery.recorded",
 )
 
-
-@dataclass(frozen=True)
-class Result:
-    """What one run showed. `recovery` is from the fault until every accepted message had arrived, in seconds."""
-
-    accepted: int
-    lost: int
-    doubled: int
-    resent: int
-    recovery: float
+Fault = Callable[[Run], Awaitable[None]]
 
 
-class Load:
-    """Sends messages one after the other and goes on after a crash; knows which were accepted."""
+async def one_run(fault: Fault, environ: dict[str, str], *, external: bool) -> tuple[Verdict, float]:
+    """The verdict, and how long it took from the end of the fault until all had arrived and was told, in seconds."""
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zapd-chaos-")))
+        redis = None
+        if external:
+            redis = RedisServer(directory / "external", embedded_binary()).start()
+            stack.callback(redis.kill)
+            environ = environ | {"ZAPD_REDIS__URL": redis.url}
+        receiver = await stack.enter_async_context(Receiver())
+        daemon = await stack.enter_async_context(Daemon(directory, UNPACED, environ=environ))
+        connection = (await daemon.connect(webhook_url=receiver.url))["id"]
+        load = Load(daemon, connection, MESSAGES)
+        run = Run(daemon=daemon, load=load, receiver=receiver, redis=redis, go=asyncio.Event())
 
-    def __init__(self, daemon: Daemon, connection: str) -> None:
-        self.daemon = daemon
-        self.connection = connection
-        self.accepted: set[str] = set()
-        self.done = False
+        async def send() -> None:
+            await run.go.wait()
+            await load.run()
 
-    async def run(self) -> None:
-        n = 0
-        while len(self.accepted) < MESSAGES:
-            text = f"m{n}"
-            n += 1
-            body = {"to": "5511999998888", "type": "text", "payload": {"text": text}}
-            try:
-                status, _ = await self.daemon.call("POST", f"/connections/{self.connection}/send", body)
-            except (aiohttp.ClientError, OSError, TimeoutError):
-                await asyncio.sleep(0.05)
-                continue
-            if status == 202:
-                self.accepted.add(text)
-        self.done = True
-
-
-Fault = Callable[[Daemon, Load], Awaitable[None]]
-
-
-async def at_failpoint(daemon: Daemon, _load: Load) -> None:
-    assert daemon.process
-    await daemon.process.wait()
-    daemon.environ.pop("ZAPD_FAILPOINT")
-    await daemon.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send(), name="load")
+            await fault(run)
+        over = time.monotonic()
+        await heal(load, receiver)
+        return await judge(load, receiver), time.monotonic() - over
 
 
-async def half_way(load: Load) -> None:
-    await eventually(lambda: len(load.accepted) >= MESSAGES // 2, within=60, every=0.005)
+async def scenario(
+    name: str, fault: Fault, environ: dict[str, str], *, external: bool = False
+) -> tuple[list[Row], bool]:
+    results = [await one_run(fault, dict(environ), external=external) for _ in range(RUNS)]
+    verdicts = [verdict for verdict, _ in results]
+    ok = all(verdict.ok for verdict in verdicts)
+    counts = {
+        what: [float(getattr(verdict, what)) for verdict in verdicts]
+        for what in ("lost", "doubled", "resent", "disordered", "untold", "redelivered", "told_twice")
+    }
+    recovery = row(f"{name}: recovery", [seconds for _, seconds in results], "s")
+    shown = "  ".join(f"{what.replace('_', ' ')} {sum(values):.0f}" for what, values in counts.items())
+    print(f"{name:<42} {RUNS} runs  {shown}  recovery {recovery.value} s  {'ok' if ok else 'BROKEN'}", flush=True)
+    kept = ("lost", "doubled", "redelivered")
+    return [*[row(f"{name}: {what}", counts[what], "messages") for what in kept], recovery], ok
 
 
-async def kill_everything(daemon: Daemon, load: Load) -> None:
-    await half_way(load)
-    await daemon.kill()
-    await daemon.start()
+async def neighbours(name: str) -> tuple[list[Row], bool]:
+    """Two sessions at the default pace, one with a backlog of 1,000: the other's only message leaves at once."""
+    waits, worst, ok = [], [], True
+    for _ in range(RUNS):
+        with tempfile.TemporaryDirectory(prefix="zapd-chaos-") as directory:
+            async with Daemon(Path(directory), PACED) as daemon:
+                busy, quiet = (await daemon.connect())["id"], (await daemon.connect())["id"]
+                await Load(daemon, busy, BACKLOG).run()
+                before = len(await daemon.ledger(busy))
+                started = time.monotonic()
+                await daemon.send(quiet, "m0")
+                await eventually(lambda where=quiet: daemon.ledger(where), within=30, every=0.005)
+                waits.append(time.monotonic() - started)
+                await eventually(lambda where=busy, n=before + 6: _has(daemon, where, n), within=60, every=0.1)
+                ledger = await daemon.ledger(busy)
+                worst.append(excess(ledger, per_minute=80, burst=10))
+                texts = [entry["payload"]["text"] for entry in ledger]
+                ok = ok and texts == [f"m{n}" for n in range(len(texts))] and len(texts) < BACKLOG / 10
+    ok = ok and max(worst) <= 0 and max(waits) < 1
+    wait = row(f"{name}: wait of the single one", waits, "s")
+    print(
+        f"{name:<42} {RUNS} runs  wait {wait.value} s  excess {max(worst):.2f}  {'ok' if ok else 'BROKEN'}", flush=True
+    )
+    return [wait, row(f"{name}: messages above the pace", [max(0.0, value) for value in worst], "messages")], ok
 
 
-async def kill_daemon(daemon: Daemon, load: Load) -> None:
-    await half_way(load)
-    await daemon.kill_only_daemon()
-    await daemon.start()
-
-
-async def kill_redis(daemon: Daemon, load: Load) -> None:
-    await half_way(load)
-    await daemon.kill_redis()
-
-
-async def flushall(daemon: Daemon, load: Load) -> None:
-    import redis
-
-    await half_way(load)
-    socket = next(daemon.state.rglob("*.sock"))
-    with redis.Redis(unix_socket_path=str(socket)) as client:
-        client.flushall()
-
-
-async def terminate(daemon: Daemon, load: Load) -> None:
-    await half_way(load)
-    code = await daemon.stop()
-    if code != 0:
-        raise AssertionError(f"SIGTERM: exit {code}")
-    await daemon.start()
-
-
-async def one_run(fault: Fault, environ: dict[str, str]) -> Result:
-    with tempfile.TemporaryDirectory(prefix="zapd-chaos-") as directory:
-        async with Receiver() as receiver, Daemon(Path(directory), TOML, environ=environ) as daemon:
-            connection = (await daemon.connect(webhook_url=receiver.url))["id"]
-            load = Load(daemon, connection)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(load.run(), name="load")
-                await fault(daemon, load)
-            healed = time.monotonic()
-
-            async def missing() -> set[str]:
-                return load.accepted - {entry["payload"]["text"] for entry in await daemon.ledger(connection)}
-
-            async def none_missing() -> bool:
-                return not await missing()
-
-            try:
-                await eventually(none_missing, within=90, every=0.1)
-            except AssertionError:
-                print(daemon.log_text()[-4000:])
-            recovery = time.monotonic() - healed
-            texts = Counter(entry["payload"]["text"] for entry in await daemon.ledger(connection))
-            resent = await daemon.pages("/events?type=message.resending")
-            return Result(
-                accepted=len(load.accepted),
-                lost=len(await missing()),
-                doubled=sum(count - 1 for count in texts.values()),
-                resent=len(resent),
-                recovery=recovery,
-            )
-
-
-async def scenario(name: str, fault: Fault, environ: dict[str, str] | None = None) -> tuple[list[Row], bool]:
-    results = [await one_run(fault, dict(environ or {})) for _ in range(RUNS)]
-    lost, doubled = [float(r.lost) for r in results], [float(r.doubled) for r in results]
-    ok = not any(lost) and all(r.doubled <= r.resent for r in results)
-    verdict = "ok" if ok else "BROKEN"
-    recovery = row(f"{name}: recovery", [r.recovery for r in results], "s")
-    counts = f"lost {sum(lost):.0f}  doubled {sum(doubled):.0f}"
-    print(f"{name:<28} {RUNS} runs  {counts}  recovery {recovery.value} s  {verdict}")
-    return [row(f"{name}: lost", lost, "messages"), row(f"{name}: doubled", doubled, "messages"), recovery], ok
+async def _has(daemon: Daemon, connection: str, count: int) -> bool:
+    return len(await daemon.ledger(connection)) >= count
 
 
 async def main() -> int:
     rows: list[Row] = []
     broken = 0
     scenarios: list[tuple[str, Fault, dict[str, str]]] = [
-        (f"kill -9 at {name}", at_failpoint, {"ZAPD_FAILPOINT": f"{name}:40"}) for name in FAILPOINTS
+        (f"kill -9 at {name}", faults.at_failpoint, {"ZAPD_FAILPOINT": f"{name}:40"}) for name in FAILPOINTS
     ]
     scenarios += [
-        ("kill -9 zapd and Redis", kill_everything, {}),
-        ("kill -9 zapd", kill_daemon, {}),
-        ("kill -9 Redis", kill_redis, {}),
-        ("FLUSHALL", flushall, {}),
-        ("SIGTERM", terminate, {}),
+        ("kill -9 zapd and Redis", faults.kill_everything, {}),
+        ("kill -9 zapd", faults.kill_daemon, {}),
+        ("kill -9 Redis", faults.kill_redis, {}),
+        ("FLUSHALL", faults.flushall, {}),
+        ("FLUSHALL, webhooks pending", faults.flushall_with_webhooks, {}),
+        ("kill -9 Redis, webhooks pending", faults.kill_redis_with_webhooks, {}),
+        ("kill -9 zapd and Redis, webhooks pending", faults.kill_everything_with_webhooks, {}),
+        ("SIGSTOP Redis for 5 s", faults.stop_redis_for_5_s, {}),
+        ("Redis hangs over the intake", faults.redis_hangs_over_the_intake, {}),
+        ("Redis is down over the intake", faults.redis_is_down_over_the_intake, {}),
+        ("SIGTERM", faults.terminate, {}),
     ]
     only = sys.argv[1:]
+
+    def chosen(name: str) -> bool:
+        return not only or any(word in name for word in only)
+
     for name, fault, environ in scenarios:
-        if not only or any(word in name for word in only):
-            more, ok = await scenario(name, fault, environ)
+        if chosen(name):
+            external = fault is faults.redis_is_down_over_the_intake
+            more, ok = await scenario(name, fault, environ, external=external)
             rows += more
             broken += not ok
+    if chosen(name := "1,000 beside 1"):
+        more, ok = await neighbours(name)
+        rows += more
+        broken += not ok
     save(Path("build/chaos.json"), rows)
     return 1 if broken else 0
 

@@ -96,7 +96,7 @@ async def test_closing_a_connection_stops_it_and_refuses_more(daemon: Daemon) ->
 
     await eventually(closed)
     body = {"to": "5511999998888", "type": "text", "payload": {"text": "late"}}
-    assert (await daemon.call("POST", f"/connections/{connection['id']}/send", body))[0] == 404
+    assert (await daemon.call("POST", f"/connections/{connection['id']}/send", body))[0] == 409
 
 
 async def test_a_message_for_a_paused_connection_waits_and_leaves_in_order_on_resume(daemon: Daemon) -> None:

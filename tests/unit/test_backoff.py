@@ -52,3 +52,9 @@ def test_a_delay_lies_between_its_floor_and_the_jitter_above_it(
     assert floor <= backoff.delay(failures, random=lambda: drawn) <= floor * (1 + jitter)
     assert floor <= cap
     assert floor <= backoff.delay(failures + 1, random=never)
+
+
+def test_a_wait_after_thousands_of_failures_is_the_cap_and_not_an_error() -> None:
+    backoff = Backoff(base=0.05, factor=2.0, cap=1.0)
+
+    assert backoff.delay(100_000, random=lambda: 0.0) == 1.0

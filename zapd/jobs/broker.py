@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
-from zapd.errors import NotFound
+from zapd.errors import NotFound, Unavailable
 from zapd.jobs.blob import decode, encode
 from zapd.jobs.inspect import Inspector, JobPage, JobView, QueueStats
 from zapd.jobs.job import Job
@@ -68,6 +68,10 @@ class Finished(NamedTuple):
     error: str = ""
 
 
+class Lost(Unavailable):
+    """Redis does not hold what was added before: add it again from SQL, in order."""
+
+
 class Broker:
     """The queues. Raises Unavailable when Redis is away and NotFound for a queue that is not configured."""
 
@@ -93,18 +97,29 @@ class Broker:
         self._claims = count(1)
         self._inspector = Inspector(call=scripts.call)
 
-    async def enqueue(self, jobs: Sequence[Job]) -> list[bool]:
-        """Add jobs of any queues. False: a job with that id is waiting, delayed or active already."""
+    async def enqueue(self, jobs: Sequence[Job], *, after_others: bool = False) -> list[bool]:
+        """Add jobs of any queues. False: a job with that id is waiting, delayed or active already.
+
+        `after_others`: raises Lost, and adds nothing, when a queue lost what was added since `refill` (FLUSHALL, a
+        restart without its file): these must not leave ahead of those.
+        """
         added: dict[tuple[str, str], bool] = {}
         for queue, group in groupby(sorted(jobs, key=attrgetter("queue")), key=attrgetter("queue")):
             self._known(queue)
             for batch in _batches(list(group)):
                 args = [part for job in batch for part in (job.id, encode(job), job.priority, job.lane, job.due_at)]
-                digits: bytes = await self._call("enqueue", queue, *args)
+                digits: bytes | None = await self._call("enqueue", queue, int(after_others), *args)
+                if digits is None:
+                    raise Lost(f"Redis lost the jobs of {queue}")
                 for job, digit in zip(batch, digits, strict=True):
                     added.setdefault((queue, job.id), digit == ord("1"))
                 self._metrics[queue].enqueued += digits.count(b"1")
         return [added.pop((job.queue, job.id), False) for job in jobs]
+
+    async def refill(self) -> None:
+        """All jobs that must exist are added again from now on, in their order, with `after_others`."""
+        for queue in self.queues:
+            await self._call("refill", queue)
 
     async def claim(self, queue: str, free: int) -> Claim:
         """At most `free` jobs, the most urgent first. After Unavailable call `recover` before the next claim."""

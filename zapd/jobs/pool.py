@@ -17,6 +17,7 @@ log = structlog.get_logger("zapd.jobs")
 
 CRASH_LIMIT = 3  #: a job whose worker died this often is dead, reason `poison`
 AWAY_WAIT = 5.0  #: seconds until a job is tried again whose handler met no database or another resource that is away
+_TWICE_WAIT = 0.5  # seconds between looks whether the first run of a job has ended
 _UNTOLD_WAIT = 5.0  # seconds until a death is tried again that `on_dead` could not write down
 GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
 _SHRINK_AFTER = 10.0  # seconds of little use before a step down
@@ -87,10 +88,18 @@ class Pool:
         return [*(run.claimed.job.id for run in self._running), *self._buffer.held()]
 
     def start(self, claims: Sequence[Claimed]) -> None:
-        """Run claimed jobs, at most `free`."""
+        """Run claimed jobs, at most `free`. One that runs here already waits, with its lane, until that run has ended.
+
+        That happens when Redis lost its data and SQL put the job back: the first run is no longer known there.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.queue.timeout
+        running = {run.claimed.job.id for run in self._running}
         for claimed in claims:
+            if claimed.job.id in running:
+                ending = Ending.PARK if claimed.job.lane else Ending.SNOOZE
+                self._buffer.add(Finished(claimed, ending, round(_TWICE_WAIT * 1000)))
+                continue
             run = _Run(claimed, deadline)
             self._running[run] = None
             run.task = loop.create_task(self._work(run), name=claimed.job.id)

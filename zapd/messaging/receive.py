@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -9,7 +10,15 @@ from zapd import failpoint
 from zapd.announce import Announcer
 from zapd.ids import Ids
 from zapd.jobs.job import Done, Job, Outcome
-from zapd.messaging.accounts import PRIORITY, RECEIVE, STATUS, Accounts, Commit
+from zapd.messaging.accounts import (
+    PRIORITY,
+    PRIORITY_RECEIVE,
+    PRIORITY_STATUS,
+    RECEIVE,
+    STATUS,
+    Accounts,
+    Commit,
+)
 from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
@@ -42,38 +51,36 @@ class Receiver:
         self._ids = ids
         self._now_ms = now_ms
 
-    # --- receive: the provider's raw bytes first, their meaning after ---
-
     async def intake(self, connection: Connection, raw: bytes, provider_key: str) -> bool:
         """Keep a provider's raw bytes and the job that will read them, in one commit. False: they came before.
 
         Raises ValueError when the bytes are not of this provider; nothing is kept then.
         """
         updates = self._accounts.parse(connection, raw)
-        now = self._now_ms()
-        inbox_id = self._ids.new("inb")
-        added = self._inbox.added(connection.tenant, inbox_id, connection.id, provider_key, raw, now)
-        jobs = []
-        if any(isinstance(update, Inbound) for update in updates):
-            jobs.append(
-                self._intake_job(RECEIVE, 7, connection, inbox_id, now, lane=_conversation(connection, updates))
-            )
-        if any(isinstance(update, Receipt) for update in updates):
-            jobs.append(self._intake_job(STATUS, 4, connection, inbox_id, now, lane=""))
-        return await self._commit(added, jobs=jobs) is not None
+        now, inbox_id = self._now_ms(), self._ids.new("inb")
+        jobs = self._readers(connection, updates, inbox_id, now)
+        added = self._inbox.added(
+            connection.tenant, inbox_id, connection.id, provider_key, raw, now, processed_at=None if jobs else now
+        )
+        kept = await self._commit(added, jobs=jobs) is not None
+        failpoint.reached("receive.kept")
+        return kept
 
-    def _intake_job(
-        self, queue: str, priority: int, connection: Connection, inbox_id: str, now: int, *, lane: str
-    ) -> Job:
-        return Job(
+    def _readers(self, connection: Connection, updates: Sequence[Update], inbox_id: str, now: int) -> list[Job]:
+        """The jobs that read an inbox row: one for its messages, one for its receipts, where there are any."""
+        job = Job(
             id=self._ids.new("job"),
-            queue=queue,
+            queue=STATUS,
             payload=orjson.dumps({"inbox_id": inbox_id, "connection_id": connection.id}),
-            priority=priority,
+            priority=PRIORITY_STATUS,
             created_at=now,
-            lane=lane,
             tenant=connection.tenant,
         )
+        jobs = [job] if any(isinstance(update, Receipt) for update in updates) else []
+        if any(isinstance(update, Inbound) for update in updates):
+            lane = _conversation(connection, updates)
+            jobs.append(replace(job, id=self._ids.new("job"), queue=RECEIVE, priority=PRIORITY_RECEIVE, lane=lane))
+        return jobs
 
     async def receive(self, job: Job) -> Outcome:
         """Handler of message:receive and message:status: apply one inbox row. Safe to run again."""

@@ -1,13 +1,14 @@
 """How a message comes in, and what a person may do to it later: submit, retry, cancel."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from zapd.announce import Announcer
-from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
+from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
 from zapd.ids import Ids
 from zapd.jobs.job import Job
 from zapd.messaging.accounts import PRIORITY, RETRY_PRIORITY, SEND, Accounts, Commit
@@ -84,12 +85,14 @@ class Messaging:
     async def submit(self, request: Submit) -> Submitted:
         """Accept a message. When this returns, it is committed and will be sent.
 
-        Raises NotFound (connection), InvalidInput (naming field and rule), Conflict (the id exists, or the
-        idempotency key came with another body).
+        Raises NotFound (connection), InvalidInput (naming field and rule), Conflict (the connection is closed, the id
+        exists, or the idempotency key came with another body).
         """
         connection = await self._accounts.find(request.tenant, request.connection_id)
-        if connection is None or connection.state in (SessionState.CLOSING, SessionState.CLOSED):
+        if connection is None:
             raise NotFound(f"there is no connection {request.connection_id}")
+        if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
+            raise Conflict(f"connection {request.connection_id} is {connection.state}")
         message = self._message_of(request, connection)
         job = self._send_job(message, at=message.created_at)
         added: Change = self._messages.added(message)
@@ -162,16 +165,25 @@ class Messaging:
         message = await self._existing(tenant, message_id)
         if message.status not in RETRYABLE:
             raise Conflict(f"a message that is {message.status} cannot be retried; {_names(RETRYABLE)} can")
-        if message.job_id is not None:
-            await self._cancel_job(SEND, message.job_id)
         now = self._now_ms()
-        job_id = self._ids.new("job")
+        again = _again(message, self._ids.new("job"))
         moved = self._messages.moved(
-            tenant, message_id, to=S.QUEUED, frm=ONLY[message.status], at=now, job_id=job_id, expires_at=None
+            tenant,
+            message_id,
+            to=S.QUEUED,
+            frm=ONLY[message.status],
+            at=now,
+            job_id=again.job_id,
+            priority=again.priority,
+            send_at=None,
+            expires_at=None,
         )
-        event = self._announcer.of_message("message.retried", message, at=now)
-        again = self._send_job(_again(message, job_id), at=now)
-        row = await self._commit(moved, *event.changes, jobs=[again])
+        changes = list(self._announcer.of_message("message.retried", message, at=now).changes)
+        if message.job_id is not None:
+            # The job of a failed message waits for its next try: this retry takes its place.
+            await self._drop_job(message.job_id)
+            changes.append(self._outbox_rows.removed(tenant, message.job_id))
+        row = await self._commit(moved, *changes, jobs=[self._send_job(again, at=now)])
         if row is None:
             raise Conflict("the message changed its state at this moment; look again")
         return self._messages.of(row)
@@ -184,13 +196,20 @@ class Messaging:
         now = self._now_ms()
         event = self._announcer.of_message("message.canceled", message, at=now)
         moved = self._messages.moved(tenant, message_id, to=S.CANCELED, frm=ONLY[message.status], at=now)
-        row = await self._commit(moved, *event.changes, jobs=event.jobs)
+        changes = list(event.changes)
+        if message.job_id is not None:
+            changes.append(self._outbox_rows.removed(tenant, message.job_id))
+        row = await self._commit(moved, *changes, jobs=event.jobs)
         if row is None:
             raise Conflict("the message changed its state at this moment; look again")
         if message.job_id is not None:
-            await self._cancel_job(SEND, message.job_id)
-            await self._commit(self._outbox_rows.removed(tenant, message.job_id))
+            await self._drop_job(message.job_id)
         return self._messages.of(row)
+
+    async def _drop_job(self, job_id: str) -> None:
+        # Redis being away does no harm: the job finds the message settled, or a new job finds that it was sent.
+        with suppress(Unavailable):
+            await self._cancel_job(SEND, job_id)
 
     async def _existing(self, tenant: str, message_id: str) -> Message:
         message = await self._messages.get(tenant, message_id)

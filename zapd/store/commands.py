@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnClause
 
@@ -59,7 +59,9 @@ class Insert:
 
     def build(self, rows: sa.CTE, dialect: sa.Dialect, /, *, returning: bool) -> sa.ClauseElement:
         """See `Shape`."""
-        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        insert: Any = sqlite.insert
+        if dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415  # 3 MiB that SQLite does not need
         names = [c.name for c in self.columns]
         # The condition drops the filling; SQLite also needs one to tell ON CONFLICT from a join's ON.
         live = sa.select(*rows.c).where(next(iter(rows.c)).is_not(None))

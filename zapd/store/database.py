@@ -8,18 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from zapd.errors import ConfigError, Unavailable
 from zapd.store.commands import Row
-from zapd.store.link import SQLITE_PRAGMAS, Link, PostgresLink, SqliteLink, problem_of
+from zapd.store.engine import Engine, PostgresEngine, SqliteEngine
+from zapd.store.link import Link, PostgresLink, SqliteLink, problem_of
 from zapd.store.metrics import StoreMetrics
 
 HEAD = "0001"  #: the newest migration; a test compares it with the files
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-#: asyncpg by default forgets statements of more than 15 KB, which the statements of a full batch are.
-_ASYNCPG = {"statement_cache_size": 1024, "max_cacheable_statement_size": 0, "max_cached_statement_lifetime": 0}
 
 
 class Database:
@@ -30,22 +27,29 @@ class Database:
 
     def __init__(self, *, url: str, metrics: StoreMetrics | None = None) -> None:
         self._metrics = metrics
-        self._engine, self._path = _engine(url)
-        self.dialect: sa.Dialect = self._engine.dialect
-        if self._path is not None:
+        self._url = sa.make_url(url)
+        self._path: str | None = None
+        self._engine: Engine
+        self.dialect: sa.Dialect
+        if self._url.get_backend_name() == "postgresql":
+            self._engine = PostgresEngine(url=self._url)
+            self.dialect = self._engine.dialect
+        else:
+            self._path = _file_of(self._url)
+            self._engine = SqliteEngine(path=self._path)
             self.dialect = sqlite.dialect(paramstyle="qmark")
 
     def link(self, name: str) -> Link:
         """A connection of its own for hot work. The taker closes it; `name` names its thread."""
         if self._path is not None:
             return SqliteLink(path=self._path, name=name)
-        return PostgresLink(engine=self._engine)
+        assert isinstance(self._engine, PostgresEngine)
+        return PostgresLink(engine=self._engine.pool)
 
     async def fetch(self, query: sa.Select[*tuple[Any, ...]]) -> list[Row]:
         """The rows of a query. Raises Unavailable when the database is away, InvalidInput for an impossible value."""
         with _in_our_words():
-            async with self._engine.connect() as connection:
-                return [tuple(row) for row in await connection.execute(query)]
+            return await self._engine.run(lambda connection: [tuple(row) for row in connection.execute(query)])
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""
@@ -64,11 +68,7 @@ class Database:
     async def version(self) -> str | None:
         """The migration that the schema is at; None: an empty database. Raises Unavailable."""
         with _in_our_words():
-            async with self._engine.connect() as connection:
-                if not await connection.run_sync(lambda sync: sa.inspect(sync).has_table("alembic_version")):
-                    return None
-                found: str | None = await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-                return found
+            return await self._engine.run(_version)
 
     async def check_version(self) -> None:
         """Raises ConfigError when the schema is not the one that this program needs."""
@@ -91,26 +91,26 @@ class Database:
 
         try:
             with _in_our_words():
-                async with self._engine.begin() as connection:
-                    await connection.run_sync(upgrade)
+                await self._engine.run(upgrade)
         except CommandError as error:
             raise ConfigError(f"database.url = {error}") from error
 
     async def close(self) -> None:
         """Close the connections of plain reads."""
-        await self._engine.dispose()
+        await self._engine.close()
 
 
-def _engine(url: str) -> tuple[AsyncEngine, str | None]:
-    """The engine, and the path of the file if it is SQLite."""
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        return create_async_engine(parsed, connect_args=dict(_ASYNCPG), pool_pre_ping=True), None
-    if not parsed.database or parsed.database == ":memory:":
+def _file_of(url: sa.URL) -> str:
+    if not url.database or url.database == ":memory:":
         raise ConfigError("database.url = SQLite must be a file: the writer and the readers have their own connections")
-    engine = create_async_engine(parsed)
-    sa.event.listen(engine.sync_engine, "connect", _set_pragmas)
-    return engine, parsed.database
+    return url.database
+
+
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 @contextmanager
@@ -124,13 +124,6 @@ def _in_our_words() -> Iterator[None]:
         raise problem_of(driver if isinstance(driver, Exception) else error) from error
     except (OSError, UnicodeEncodeError, OverflowError) as error:
         raise problem_of(error) from error
-
-
-def _set_pragmas(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in SQLITE_PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
 
 
 def _file_size(path: str) -> int:

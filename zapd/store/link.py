@@ -13,12 +13,13 @@ import sqlite3
 import sys
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
-
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from zapd.errors import Conflict, InvalidInput, Unavailable
 from zapd.store.commands import Row, Statement
+
+if TYPE_CHECKING:  # it brings SQLAlchemy's whole ORM, 6 MiB that a daemon on SQLite does not need
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 T = TypeVar("T")
 Work = Generator[Statement, list[Row], T]
@@ -109,9 +110,9 @@ class SqliteLink:
 class PostgresLink:
     """An asyncpg connection, taken out of SQLAlchemy's engine for good."""
 
-    def __init__(self, *, engine: AsyncEngine) -> None:
+    def __init__(self, *, engine: "AsyncEngine") -> None:
         self._engine = engine
-        self._connection: AsyncConnection | None = None
+        self._connection: "AsyncConnection" | None = None
         self._driver: Any = None
 
     async def run(self, work: Work[T]) -> T:

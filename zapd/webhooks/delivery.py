@@ -172,6 +172,7 @@ class Deliverer:
         recorded = self._deliveries.attempted(_attempt(delivery, started, answer))
         if answer.failure is None:
             await self._commit(self._moved(delivery, DeliveryState.DELIVERED), recorded)
+            failpoint.reached("delivery.recorded")
             return Done()
         if answer.status == _GONE:
             await self._disable(endpoint, delivery, recorded)

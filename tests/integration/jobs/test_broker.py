@@ -5,7 +5,7 @@ import pytest
 from tests.integration.jobs.engine import QUEUE, Engine, done, ended, ids, settings
 from tests.support import eventually
 from zapd.errors import InvalidInput, NotFound, Unavailable
-from zapd.jobs.broker import Claimed, Ending
+from zapd.jobs.broker import Claimed, Ending, Lost
 from zapd.jobs.keys import key
 
 
@@ -312,6 +312,22 @@ async def test_it_goes_on_after_the_data_is_gone(engine: Engine) -> None:
     await engine.redis.script_flush()
 
     assert len(await claim(engine)) == 1
+
+
+async def test_after_a_flush_no_later_job_gets_ahead_of_those_that_must_come_back(engine: Engine) -> None:
+    first, second = engine.job(), engine.job()
+    with pytest.raises(Lost):
+        await engine.broker.enqueue([first], after_others=True)  # nobody has filled this Redis yet
+    await engine.broker.refill()
+    await engine.broker.enqueue([first], after_others=True)
+    await engine.redis.flushall()
+    with pytest.raises(Lost):
+        await engine.broker.enqueue([second], after_others=True)
+
+    await engine.broker.refill()
+    await engine.broker.enqueue([first, second], after_others=True)
+
+    assert ids((await engine.broker.claim(QUEUE, 10)).jobs) == [first.id, second.id]
 
 
 async def test_a_job_that_cannot_be_read_is_dead_and_in_nobodys_way(engine: Engine) -> None:

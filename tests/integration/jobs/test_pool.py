@@ -129,6 +129,26 @@ async def test_a_database_that_is_away_burns_no_attempt_and_keeps_the_order_of_a
     assert engine.metrics.queues[QUEUE].outcomes["snooze"] == 2
 
 
+async def test_a_job_that_redis_forgot_and_got_back_does_not_run_beside_itself(engine: Engine) -> None:
+    handler = Recorder()
+    handler.gate.clear()
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    first, second = engine.job(lane="l"), engine.job(lane="l")
+    await engine.broker.enqueue([first, second])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: handler.ids == [first.id])
+
+    await engine.redis.flushall()
+    await engine.broker.enqueue([first, second])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: engine.metrics.queues[QUEUE].outcomes["snooze"])
+    assert handler.ids == [first.id]
+    handler.gate.set()
+
+    await eventually(lambda: engine.over == [first.id, second.id])
+    assert handler.ids == [first.id, first.id, second.id]
+
+
 async def test_a_handler_that_says_nothing_has_failed(engine: Engine) -> None:
     async def handler(job: Job) -> Any:
         return None

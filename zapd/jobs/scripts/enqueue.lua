@@ -1,8 +1,10 @@
--- ARGV: per job id, blob, level, lane, due ms (0: at once). Answers one digit per job: 1 added, 0 there already.
--- A job with the id of a dead one takes its place: the dead letter goes.
+-- ARGV: 1 when what was added before must still be here, then per job id, blob, level, lane, due ms (0: at once).
+-- Answers one digit per job: 1 added, 0 there already; or nil, and adds nothing, when the queue lost what was added
+-- before. A job with the id of a dead one takes its place: the dead letter goes.
+if ARGV[1] == '1' and redis.call('HEXISTS', P .. 'meta', 'whole') == 0 then return nil end
 local dead = redis.call('ZCARD', P .. 'x') > 0
 local answers = {}
-for i = 1, #ARGV, 5 do
+for i = 2, #ARGV, 5 do
   local id, level, lane, due = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4])
   local added = redis.call('HSETNX', jobs, id, ARGV[i + 1])
   answers[#answers + 1] = added

@@ -14,7 +14,7 @@
 --   op            HASH   consumer -> its last finish and the answer; "consumer claim" -> claims up to this number are void
 --   x, xj         ZSET   dead id -> ms; HASH id -> "reason\nerror\n" + blob
 --   done          LIST   the newest completed: "ms|attempt|id"
---   stat, meta    HASH   counters; `paused`
+--   stat, meta    HASH   counters; `paused`; `arrival` of the queue's rate; `whole`: goes when Redis loses its data
 --
 -- Times come from this server only, so that no daemon's clock matters. `now` has fractions: 1 ms = 1.0.
 
