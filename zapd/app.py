@@ -1,25 +1,29 @@
 """The composition root: every part of the process, in the order in which each needs the others. Only this file builds.
 
-How the parts start and stop is in `lifecycle.py`; which queue runs which work is in `App._build_work`.
+How the parts start and stop is in `lifecycle.py`; which queue runs which work is in `App._build_work`. The file is long
+because it only lists: a builder for each part, no decisions. Read `App.__init__` for the order.
 """
 
 import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import orjson
 import structlog
+from prometheus_client.registry import Collector
 
 from zapd import __version__, first_start
 from zapd.announce import Announcer
 from zapd.backoff import Backoff
 from zapd.config import Config
-from zapd.cron import Cron, Schedule
+from zapd.cron import Cron, CronMetrics, Schedule
+from zapd.errors import Unavailable
 from zapd.ids import Ids
 from zapd.janitor import Janitor
 from zapd.jobs.broker import Broker
@@ -31,16 +35,19 @@ from zapd.jobs.job import Done, Handler, Job, Outcome
 from zapd.jobs.metrics import JobMetrics
 from zapd.jobs.pool import OnDead, Pool
 from zapd.jobs.scripts import Scripts
+from zapd.jobs.server import RedisServer
 from zapd.jobs.settings import QueueSettings
 from zapd.jobs.upkeep import Upkeep
 from zapd.lifecycle import Lifecycle
+from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.receive import Receiver
 from zapd.messaging.send import Sender
 from zapd.messaging.submit import Messaging
 from zapd.model.session import Connection, TransportName
 from zapd.operations import Operations
-from zapd.outbox import Outbox
+from zapd.outbox import Outbox, OutboxMetrics
+from zapd.sampler import Disk, Sampler, SqlSamples
 from zapd.sessions import Kind, Sessions
 from zapd.state import State
 from zapd.store.connections import ConnectionStore
@@ -80,6 +87,7 @@ from zapd.webhooks.resolver import Resolver
 from zapd.whatsapp import cloud_webhook, content, numbers, sandbox_wire
 from zapd.whatsapp.cloud import CloudConfig, CloudTransport
 from zapd.whatsapp.manager import SessionManager
+from zapd.whatsapp.metrics import SessionMetrics
 from zapd.whatsapp.sandbox import SandboxTransport
 from zapd.whatsapp.sandbox_ledger import SqlLedger
 from zapd.whatsapp.sandbox_network import SandboxNetwork
@@ -117,6 +125,9 @@ CLOUD = Kind(
 )
 
 
+KINDS = {TransportName.SANDBOX: SANDBOX, TransportName.CLOUD: CLOUD}
+
+
 @dataclass(frozen=True)
 class Work:
     """What the jobs of one queue do; `dead` hears of a job that is given up, before it goes to the dead letters."""
@@ -133,11 +144,15 @@ def now_ms() -> int:
 class App:
     """Every part of the daemon, built in the order in which each needs the others."""
 
-    def __init__(self, *, config: Config, on_failed: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, *, config: Config, on_failed: Callable[[str, str], None], collectors: Sequence[Collector] = ()
+    ) -> None:
         self._config = config
         self._on_failed = on_failed
         self._ids = Ids(clock_ms=now_ms, random_bytes=os.urandom)
         self._registry = new_registry(version=__version__)
+        for collector in collectors:
+            self._registry.register(collector)
         self._draining = asyncio.Event()
         self._open_store()
         self._open_redis()
@@ -204,7 +219,10 @@ class App:
             boot=self._ids.ulid(),
             metrics=self._job_metrics,
             heartbeat_ttl=self._config.jobs.lease,
+            completed_for=self._config.retention.completed_jobs,
+            dead_for=self._config.retention.dead_jobs,
         )
+        self._outbox_metrics = OutboxMetrics(registry=self._registry)
         self._outbox = Outbox(
             writer=self._writer,
             rows=self._outbox_rows,
@@ -212,12 +230,13 @@ class App:
             wake=lambda queue: self._dispatcher.wake(queue),  # the dispatcher is built after its handlers
             on_dead=lambda job, reason, error: self._work[job.queue].dead(job, reason, error),
             lost_data=Epoch(redis=self._commands, prefix=self._config.redis.prefix, mark=self._ids.ulid()).lost,
-            on_lost=lambda: self._operations.limit_lanes(),
+            on_lost=lambda at: self._operations.limit_lanes(at),
             now_ms=now_ms,
+            metrics=self._outbox_metrics,
         )
 
     def _build_webhooks(self) -> None:
-        metrics = WebhookMetrics(registry=self._registry)
+        metrics = self._webhook_metrics = WebhookMetrics(registry=self._registry)
         queue = self._config.queues["webhook:delivery"]
         self._fanout = Fanout(
             endpoints=self._endpoint_rows,
@@ -252,17 +271,20 @@ class App:
             latency=sandbox.latency,
             auto_reply=sandbox.auto_reply,
         )
+        metrics = self._session_metrics = SessionMetrics(registry=self._registry, transports=list(KINDS))
         self._manager = SessionManager(
             transports={TransportName.SANDBOX: self._sandbox_transport, TransportName.CLOUD: self._cloud_transport},
             wanted=self._connections.wanted,
             on_state=lambda connection, change: self._sessions.on_state(connection, change),
             on_raw=self._take_raw,
+            on_up=lambda connection: self._sessions.on_up(connection),
             random=random.random,
+            calls=metrics.calls,
         )
         self._sessions = Sessions(
             connections=self._connections,
             manager=self._manager,
-            kinds={TransportName.SANDBOX: SANDBOX, TransportName.CLOUD: CLOUD},
+            kinds=KINDS,
             announcer=self._announcer,
             commit=self._outbox.commit,
             new_endpoint=self._endpoints.made,
@@ -272,6 +294,7 @@ class App:
             limit_lane=lambda connection: self._operations.limit_lane(connection),
             ids=self._ids,
             now_ms=now_ms,
+            metrics=metrics,
         )
 
     def _sandbox_transport(self, connection: Connection) -> SandboxTransport:
@@ -282,7 +305,8 @@ class App:
         await self._receiver.intake(connection, raw, self._ids.ulid())
 
     async def _wake_lane(self, queue: str, lane: str) -> None:
-        await self._broker.wake_lane(queue, lane)
+        with suppress(Unavailable):  # a parked lane looks again by itself within seconds
+            await self._broker.wake_lane(queue, lane)
         self._dispatcher.wake(queue)
 
     def _cloud_transport(self, connection: Connection) -> CloudTransport:
@@ -298,8 +322,18 @@ class App:
         )
 
     def _build_messages(self) -> None:
+        metrics = self._message_metrics = MessageMetrics(
+            registry=self._registry,
+            transports=list(KINDS),
+            types=[*content.PAYLOADS, "unknown"],
+            transport_of=self._sessions.transport_of,
+        )
         receipts = Receipts(
-            messages=self._messages, announcer=self._announcer, commit=self._outbox.commit, now_ms=now_ms
+            messages=self._messages,
+            announcer=self._announcer,
+            commit=self._outbox.commit,
+            now_ms=now_ms,
+            metrics=metrics,
         )
         self._messaging = Messaging(
             accounts=self._sessions,
@@ -313,6 +347,7 @@ class App:
             check_content=content.validate,
             ids=self._ids,
             now_ms=now_ms,
+            metrics=metrics,
         )
         self._sender = Sender(
             accounts=self._sessions,
@@ -321,6 +356,7 @@ class App:
             announcer=self._announcer,
             commit=self._outbox.commit,
             now_ms=now_ms,
+            metrics=metrics,
         )
         self._receiver = Receiver(
             accounts=self._sessions,
@@ -331,6 +367,7 @@ class App:
             commit=self._outbox.commit,
             ids=self._ids,
             now_ms=now_ms,
+            metrics=metrics,
         )
 
     def _build_work(self) -> None:
@@ -342,22 +379,22 @@ class App:
             queues=list(self._config.queues),
             clean_queue=self._clean_queue,
             now_ms=now_ms,
+            registry=self._registry,
         )
-        sessions, receive = self._sessions, self._receiver.receive
+        sessions, receiver = self._sessions, self._receiver
         self._work = {
             "session:init": Work(sessions.init, sessions.init_dead),
             "session:close": Work(sessions.finish_close),
             "message:send": Work(self._sender.send, self._sender.dead),
-            "message:receive": Work(receive),
-            "message:status": Work(receive),
+            "message:receive": Work(receiver.receive, receiver.dead),
+            "message:status": Work(receiver.receive, receiver.dead),
             "webhook:delivery": Work(self._deliverer.deliver, self._deliverer.dead),
             "maintenance:cleanup": Work(janitor.clean),
             **{name: Work(noop) for name, queue in self._config.queues.items() if queue.action == "noop"},
         }
 
     async def _clean_queue(self, queue: str) -> int:
-        kept = self._config.retention
-        return sum(await self._broker.clean(queue, completed_for=kept.completed_jobs, dead_for=kept.dead_jobs))
+        return sum(await self._broker.clean(queue))
 
     def _build_pools(self) -> None:
         # A queue whose work comes in a later release has no pool: its jobs wait, they are not lost.
@@ -407,13 +444,14 @@ class App:
             commit=self._outbox.commit,
             ids=self._ids,
             now_ms=now_ms,
+            metrics=CronMetrics(registry=self._registry),
         )
         resources: list[Service] = [self._writer, self._reader, LoopLag(registry=self._registry)]
         if self._redis is not None:
             resources.append(self._redis)
         self._resources = self._supervisor(resources)
         parts: list[Service] = [self._fanout, self._manager, self._upkeep, self._dispatcher, self._outbox, self._cron]
-        self._parts = self._supervisor(parts)
+        self._parts = self._supervisor([*parts, self._build_sampler()])
         operations = self._operations
         self._state = State(
             version=__version__,
@@ -428,6 +466,31 @@ class App:
         self._metrics = DaemonMetrics(registry=self._registry)
         self._metrics.ready.set_function(lambda: self._state.not_ready() is None)
         self._metrics.draining.set_function(self._draining.is_set)
+
+    def _build_sampler(self) -> Sampler:
+        sql = SqlSamples(
+            connections=self._connections,
+            messages=self._messages,
+            outbox_rows=self._outbox_rows,
+            deliveries=self._deliveries,
+            endpoints=self._endpoint_rows,
+            session_metrics=self._session_metrics,
+            message_metrics=self._message_metrics,
+            outbox_metrics=self._outbox_metrics,
+            webhook_metrics=self._webhook_metrics,
+        )
+        server = RedisServer(redis=self._commands, metrics=self._job_metrics, now_ms=now_ms)
+        disk = Disk(directory=self._config.state.dir, registry=self._registry)
+        samples: dict[str, Callable[[], Awaitable[Any]]] = {
+            "sessions": sql.sessions,
+            "messages": sql.messages,
+            "outbox": sql.outbox,
+            "webhooks": sql.webhooks,
+            "database": self._database.size_bytes,
+            "redis": server.look,
+            "disk": disk.look,
+        }
+        return Sampler(samples=samples)
 
     def _supervisor(self, services: Sequence[Service]) -> Supervisor:
         return Supervisor(services=services, random=random.random, on_failed=self._on_failed)
@@ -525,6 +588,8 @@ class App:
     def apply(self, config: Config) -> None:
         """Take from a new configuration what can change while running: the queues that exist."""
         for pool in self._pools:
+            if pool.queue.name not in config.queues:
+                continue  # taken out of the file: it goes on as it is until a restart
             settings = settings_of(pool.queue.name, config)
             pool.configure(settings)
             self._broker.configure(settings)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import structlog
 from cronsim import CronSim
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from zapd.errors import Unavailable
 from zapd.ids import Ids
@@ -19,6 +20,7 @@ from zapd.store.commands import Change, Row
 
 log = structlog.get_logger("zapd.cron")
 
+LATE = 60.0  #: seconds
 LOOK_EVERY = 5.0  #: seconds at most between two looks at the clock, so that a clock that jumps is noticed
 
 
@@ -30,6 +32,15 @@ class Schedule:
     when: str
     queue: str
     priority: int
+
+
+class CronMetrics:
+    """`fires` by result: on time, late (by more than LATE), skipped because SQL was away."""
+
+    def __init__(self, *, registry: CollectorRegistry) -> None:
+        fires = Counter("zapd_cron_fires", "Slots that came.", ["result"], registry=registry)
+        self.fires = {result: fires.labels(result) for result in ("fired", "late", "skipped")}
+        self.next = Gauge("zapd_cron_next_timestamp_seconds", "The earliest unfired slot.", registry=registry)
 
 
 class Cron:
@@ -45,25 +56,28 @@ class Cron:
         commit: Callable[..., Awaitable[Row | None]],
         ids: Ids,
         now_ms: Callable[[], int],
+        metrics: CronMetrics,
     ) -> None:
         self._schedules = schedules
         self._claim = claim
         self._commit = commit
         self._ids = ids
         self._now_ms = now_ms
+        self._metrics = metrics
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Fire until `stop`."""
-        self._stopping.clear()
         start = self._now_ms()
         due = [(next_slot(schedule.when, start), schedule) for schedule in self._schedules]
         while not self._stopping.is_set() and due:
+            self._metrics.next.set(min(slot for slot, _ in due) / 1000)
             now = self._now_ms()
             for slot, schedule in due:
                 if slot <= now:
                     await self._fire(schedule, slot, now)
-            due = [(slot if slot > now else next_slot(schedule.when, now), schedule) for slot, schedule in due]
+            # From the clock each time: one that was set back has its own next slot; the claim refuses a second fire.
+            due = [(next_slot(schedule.when, now), schedule) for _, schedule in due]
             wait = min(LOOK_EVERY, max(0.0, (min(slot for slot, _ in due) - now) / 1000))
             await self._wait(wait)
         await self._stopping.wait()
@@ -93,8 +107,10 @@ class Cron:
             fired = await self._commit(self._claim(schedule.name, slot, now), jobs=[job])
         except Unavailable as error:
             log.warning("cron.skipped", schedule=schedule.name, reason=str(error))
+            self._metrics.fires["skipped"].inc()
             return
         if fired is not None:
+            self._metrics.fires["late" if now - slot > LATE * 1000 else "fired"].inc()
             log.info("cron.fired", schedule=schedule.name, job_id=job.id)
 
 

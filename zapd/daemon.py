@@ -12,11 +12,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
 import uvloop
+from prometheus_client.registry import Collector
 
 from zapd.app import App
 from zapd.config import Config
@@ -34,15 +36,24 @@ SWITCH_INTERVAL = 0.00005
 #: Thousands of messages under way are thousands of live objects; with Python's default of 700 the collector walked them
 #: so often that it took a quarter of the processor time. Nothing here leans on it: hot paths make no cycles.
 GC_THRESHOLDS = (50_000, 50, 100)
+PRIVATE = 0o077  #: umask: the database holds what people write to each other, also in a directory that others may enter
 STUCK_AFTER = 20.0  #: seconds without a step of the dispatcher after which the watchdog is not fed any more
 
 
-def run(config: Config, *, reload: Callable[[], Config], on_ready: Callable[[], None] = lambda: None) -> int:
+def run(
+    config: Config,
+    *,
+    reload: Callable[[], Config],
+    on_ready: Callable[[], None] = lambda: None,
+    collectors: Sequence[Collector] = (),
+) -> int:
     """Run until a signal says stop; returns the exit code.
 
-    `reload` reads and checks the configuration anew; `on_ready` is called once, when requests are answered.
+    `reload` reads and checks the configuration anew; `on_ready` is called once, when requests are answered;
+    `collectors` are numbers that others count, for /metrics.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
+    os.umask(PRIVATE)
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         config.state.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -54,7 +65,7 @@ def run(config: Config, *, reload: Callable[[], Config], on_ready: Callable[[], 
         log.error("start.refused", reason=f"another zapd runs on {config.state.dir.absolute()}")
         return MISSING_RESOURCE
     try:
-        return uvloop.run(Daemon(config=config, reload=reload, on_ready=on_ready).run())
+        return uvloop.run(Daemon(config=config, reload=reload, on_ready=on_ready, collectors=collectors).run())
     finally:
         os.close(lock)
 
@@ -76,10 +87,18 @@ def lock_state(directory: Path) -> int | None:
 class Daemon:
     """One run of the process."""
 
-    def __init__(self, *, config: Config, reload: Callable[[], Config], on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        config: Config,
+        reload: Callable[[], Config],
+        on_ready: Callable[[], None],
+        collectors: Sequence[Collector],
+    ) -> None:
         self._config = config
         self._reload = reload
         self._on_ready = on_ready
+        self._collectors = collectors
         self._notifier = Notifier.from_environment(os.environ)
         self._stop_asked = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -89,12 +108,13 @@ class Daemon:
     async def run(self) -> int:
         """Start, wait for the end, drain. Returns the exit code."""
         try:
-            app = App(config=self._config, on_failed=self._part_failed)
+            app = App(config=self._config, on_failed=self._part_failed, collectors=self._collectors)
         except OSError as error:  # a key file that it may not read
             log.error("start.failed", reason=str(error))
             return MISSING_RESOURCE
+        self._listen_to_signals(app)  # before the start: a stop that comes meanwhile drains as soon as it is over
         try:
-            await app.lifecycle.start(inherited_sockets())
+            await app.lifecycle.start(safe(inherited_sockets(), loopback_only=self._config.http.loopback_only))
         except ConfigError as error:
             log.error("start.failed", reason=str(error))
             await app.lifecycle.close()
@@ -103,10 +123,10 @@ class Daemon:
             log.error("start.failed", reason=str(error))
             await app.lifecycle.close()
             return MISSING_RESOURCE
-        self._listen_to_signals(app)
         self._notifier.send("READY=1", f"STATUS={app.summary()}")
         log.info("daemon.ready", listen=self._config.http.listen, state_dir=str(self._config.state.dir.absolute()))
         self._on_ready()
+        gc.freeze()  # what is here now stays: the collector need not walk it again and again
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(self._feed_watchdog(app), name="daemon:watchdog")
             await self._stop_asked.wait()
@@ -203,3 +223,16 @@ def inherited_sockets() -> list[socket.socket]:
         listener.setblocking(False)
         sockets.append(listener)
     return sockets
+
+
+def safe(listeners: list[socket.socket], *, loopback_only: bool) -> list[socket.socket]:
+    """The same sockets. Raises ConfigError when strangers can reach one of them and [http] listen says otherwise.
+
+    What [http] listen says decides whether webhooks may go to this machine and whether /metrics asks for a key.
+    """
+    for listener in listeners:
+        address = listener.getsockname()
+        inside = listener.family == socket.AF_UNIX or ip_address(address[0].partition("%")[0]).is_loopback
+        if loopback_only and not inside:
+            raise ConfigError(f"http.listen = must be what systemd's socket listens on, which is {address[0]}")
+    return listeners

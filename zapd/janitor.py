@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter
 
 from zapd.jobs.job import Done, Job, Outcome
 
@@ -24,12 +25,15 @@ class Janitor:
         queues: Sequence[str],
         clean_queue: Callable[[str], Awaitable[int]],
         now_ms: Callable[[], int],
+        registry: CollectorRegistry,
     ) -> None:
         self._retention = retention
         self._purge = purge
         self._queues = queues
         self._clean_queue = clean_queue
         self._now_ms = now_ms
+        deleted = Counter("zapd_retention_deleted", "Rows past their retention.", ["table"], registry=registry)
+        self._deleted = {table: deleted.labels(table) for table in retention}
 
     async def clean(self, _job: Job) -> Outcome:
         """Clean every table and queue once. Safe to run again."""
@@ -37,6 +41,7 @@ class Janitor:
             total = 0
             while slice_size := await self._purge(table, self._now_ms() - keep_ms):
                 total += slice_size
+                self._deleted[table].inc(slice_size)
             if total:
                 log.info("retention.deleted", table=table, rows=total)
         for queue in self._queues:

@@ -13,6 +13,7 @@ from zapd.outbox import Outbox
 from zapd.store.commands import Change, Row
 from zapd.store.connections import ConnectionStore
 from zapd.store.outbox import OutboxStore
+from zapd.web import answers
 
 
 class Operations:
@@ -57,11 +58,16 @@ class Operations:
         """Let the connection's own rate hold in Redis; without one the queue's default does."""
         await self._broker.limit_lane(SEND, connection.key, per_minute=connection.rate_per_minute, burst=None, cap=None)
 
-    async def limit_lanes(self) -> None:
-        """Redis lost its data: the connections' own rates with it."""
+    async def limit_lanes(self, lost_at: int) -> None:
+        """Redis had lost its data by then (ms): the connections' own rates, and what each had sent of its burst.
+
+        A connection that was made later has sent nothing that could be forgotten.
+        """
         for connection in await self._connections.wanted():
             if connection.rate_per_minute is not None:
                 await self.limit_lane(connection)
+            if connection.created_at < lost_at:
+                await self._broker.spend_burst(SEND, connection.key)
 
     async def wake_lane(self, queue: str, lane: str) -> None:
         """End a lane's wait at once."""
@@ -94,6 +100,6 @@ class Operations:
         """Sessions of this daemon by state."""
         return {str(state): count for state, count in self._session_states().items()}
 
-    async def outbox_numbers(self) -> dict[str, int | None]:
-        """Jobs that SQL answers for, and since when the oldest is there (ms)."""
-        return {"rows": await self._outbox_rows.count(), "oldest_at": await self._outbox_rows.oldest()}
+    async def outbox_numbers(self) -> dict[str, int | str | None]:
+        """Jobs that SQL answers for, and since when the oldest is there."""
+        return {"rows": await self._outbox_rows.count(), "oldest_at": answers.at(await self._outbox_rows.oldest())}

@@ -9,11 +9,13 @@ broker; after the job, the handler finds the work done. Losing all of Redis cost
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
+from operator import attrgetter
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from zapd import failpoint
-from zapd.errors import Unavailable
+from zapd.errors import InvalidInput, NotFound, Unavailable
 from zapd.jobs.broker import Broker
 from zapd.jobs.job import Job
 from zapd.store.commands import Change, Row
@@ -23,11 +25,35 @@ from zapd.store.writer import Writer
 log = structlog.get_logger("zapd.outbox")
 
 PAGE = 500  #: rows per scan step
+EVER = 1 << 62  #: milliseconds; a clock that was set back must hide no row
 BUFFER = 20_000  #: committed jobs kept in memory; beyond that the relay reads them from SQL
 RETRY_EVERY = 0.5  #: seconds between tries while Redis is away
 CHECK_EVERY = 1.0  #: seconds between looks at the epoch: how soon a FLUSHALL is noticed
 RECONCILE_EVERY = 60.0  #: seconds between steady reconciles
 SETTLED_AFTER = 60.0  #: seconds after which a row's job must be in Redis
+
+
+class OutboxMetrics:
+    """`waiting_since` tells since when (ms) committed jobs wait for Redis; None: none waits."""
+
+    def __init__(self, *, registry: CollectorRegistry) -> None:
+        self.rows = Gauge("zapd_outbox_rows", "Jobs that SQL answers for; they have not ended.", registry=registry)
+        self._oldest = Gauge(
+            "zapd_outbox_oldest_timestamp_seconds",
+            "Since when committed jobs wait for Redis; 0: none waits.",
+            registry=registry,
+        )
+        repairs = Counter(
+            "zapd_reconciler_repairs",
+            "Jobs put back that Redis did not hold (missing); jobs whose end was not recorded (dead).",
+            ["kind"],
+            registry=registry,
+        )
+        self.missing, self.dead = repairs.labels("missing"), repairs.labels("dead")
+
+    def watch(self, waiting_since: Callable[[], int | None]) -> None:
+        """Show it at each scrape."""
+        self._oldest.set_function(lambda: (waiting_since() or 0) / 1000)
 
 
 class Outbox:
@@ -44,8 +70,9 @@ class Outbox:
         wake: Callable[[str], None],
         on_dead: Callable[[Job, str, str], Awaitable[None]],
         lost_data: Callable[[], Awaitable[bool]],
-        on_lost: Callable[[], Awaitable[None]],
+        on_lost: Callable[[int], Awaitable[None]],
         now_ms: Callable[[], int],
+        metrics: OutboxMetrics | None = None,
     ) -> None:
         self._writer = writer
         self._rows = rows
@@ -55,9 +82,16 @@ class Outbox:
         self._lost_data = lost_data
         self._on_lost = on_lost
         self._now_ms = now_ms
+        self._metrics = metrics
+        self._waiting_since: int | None = None
+        if metrics:
+            metrics.watch(lambda: self._waiting_since)
         self._ready: list[Job] = []
         self._finished: list[tuple[str, str]] = []
+        self._over: set[tuple[str, str]] = set()  #: what ended during a reading, which may have seen its row before
         self._behind = True  #: the memory is not the whole truth: read the rows from SQL first, so that order is kept
+        self._reread = False  #: asked for, perhaps while a reading is under way
+        self._lost_at: int | None = None  #: Redis had lost its data by then (ms), and `on_lost` has not got through yet
         self._stirred = asyncio.Event()
         self._leaving = asyncio.Event()
         self._quiet = False
@@ -77,12 +111,18 @@ class Outbox:
 
     async def add(self, jobs: Sequence[Job]) -> list[bool]:
         """Commit jobs that are work by themselves. False: a row, and so a live job, has that id already."""
-        rows = await asyncio.gather(*[self._writer.commit(self._rows.added(job)) for job in jobs])
-        self._hand_over([job for job, row in zip(jobs, rows, strict=True) if row is not None])
-        return [row is not None for row in rows]
+        commits = [self._writer.commit(self._rows.added(job)) for job in jobs]
+        rows = await asyncio.gather(*commits, return_exceptions=True)
+        # Also when some failed: the others are committed and must flow.
+        new = [row is not None and not isinstance(row, BaseException) for row in rows]
+        self._hand_over([job for job, is_new in zip(jobs, new, strict=True) if is_new])
+        for row in rows:
+            if isinstance(row, BaseException):
+                raise row
+        return new
 
     def _hand_over(self, jobs: Sequence[Job]) -> None:
-        if jobs and not self._behind and not self._quiet:
+        if jobs and not self._quiet:
             self._ready.extend(jobs)
             self._stirred.set()
 
@@ -90,6 +130,8 @@ class Outbox:
         """These jobs (tenant, id) reached their end: their rows go, in the background."""
         failpoint.reached("job.finished")
         self._finished.extend(ids)
+        if self._behind:
+            self._over.update(ids)
         self._leaving.set()
 
     async def run(self) -> None:
@@ -106,15 +148,16 @@ class Outbox:
         self._stirred.set()
 
     async def stop(self) -> None:
-        """End `run`, after the rows of ended jobs are gone."""
+        """End `run`, after the rows of ended jobs are gone: a row that stays is a job that runs again."""
         self._quiet = True
         self._stopping = True
         self._stirred.set()
         self._leaving.set()
+        await self._remove_finished()
 
     def reread(self) -> None:
         """Redis may have lost jobs: go through the table again, from the start."""
-        self._behind = True
+        self._behind = self._reread = True
         self._stirred.set()
 
     # --- SQL → Redis ---
@@ -125,8 +168,10 @@ class Outbox:
                 if self._behind:
                     await self._catch_up()
                 await self._push_ready()
+                self._waiting_since = None
             except Unavailable as error:
                 self._behind = True
+                self._waiting_since = self._waiting_since or self._now_ms()
                 log.warning("outbox.waiting", reason=str(error))
                 await asyncio.sleep(RETRY_EVERY)
                 continue
@@ -142,64 +187,91 @@ class Outbox:
             await self._enqueue(jobs, after_others=True)
 
     async def _catch_up(self) -> None:
-        """Enqueue every row in the order of their ids. New commits join the memory only for the last stretch.
+        """Enqueue every row in the order of their ids.
 
-        Memory is opened before the last page is read again, so that no row falls between the two, also none whose id is
-        older than its commit; a row that is seen twice is refused by the broker.
+        An id is made before its row is committed, so a row may come up behind the place that the scan has reached: its
+        job was handed over meanwhile and joins the page. What is ahead of the scan is found by it. A row that is seen
+        twice is refused by the broker.
         """
         self._ready.clear()
-        await self._broker.refill()
+        self._over = set(self._finished)
+        self._reread = False
+        before = self._now_ms()
+        if await self._broker.refill():
+            self._lost_at = before
+        if self._lost_at is not None:
+            await self._on_lost(self._lost_at)  # before the first job is there: its limits must be
+            self._lost_at = None
         after: str | None = None
         while not self._quiet:
-            page = await self._rows.scan(after=after, created_before=self._now_ms() + 1, limit=PAGE)
-            await self._enqueue([job_of(row) for row in page], after_others=True)
-            if len(page) == PAGE:
-                after = page[-1].id
-            elif not self._behind:
+            page = await self._rows.scan(after=after, created_before=EVER, limit=PAGE)
+            handed, self._ready = self._ready, []
+            last = len(page) < PAGE
+            self._behind = self._reread or not last  # from the last page on, the memory is the whole truth again
+            after = page[-1].id if page else after
+            seen = {(row.tenant, row.id) for row in page} | self._over
+            late = [job for job in handed if last or (after is not None and job.id <= after)]
+            jobs = [job_of(row) for row in page if (row.tenant, row.id) not in self._over]
+            jobs += [job for job in late if (job.tenant, job.id) not in seen]
+            await self._enqueue(sorted(jobs, key=attrgetter("id")), after_others=True)
+            if last:
                 return
-            else:
-                self._behind = False
 
     async def _enqueue(self, jobs: Sequence[Job], *, after_others: bool = False) -> None:
+        """Hand jobs to the broker. One that it can never take must not hold up the others: its row stays."""
+        strange = {job.queue for job in jobs}.difference(self._broker.queues)
+        if strange:
+            log.error("outbox.no_such_queue", queues=sorted(strange))  # the operator took it out of the configuration
+            jobs = [job for job in jobs if job.queue not in strange]
         if not jobs:
             return
-        await self._broker.enqueue(jobs, after_others=after_others)
+        try:
+            await self._broker.enqueue(jobs, after_others=after_others)
+        except (InvalidInput, NotFound):
+            for job in jobs:
+                await self._enqueue_alone(job, after_others=after_others)
         failpoint.reached("relay.enqueued")
         for queue in {job.queue for job in jobs}:
             self._wake(queue)
 
+    async def _enqueue_alone(self, job: Job, *, after_others: bool) -> None:
+        try:
+            await self._broker.enqueue([job], after_others=after_others)
+        except (InvalidInput, NotFound) as error:
+            log.error("outbox.job_refused", job=job.id, queue=job.queue, reason=str(error))
+
     # --- jobs that ended ---
 
     async def _forget(self) -> None:
-        while not self._stopping or self._finished:
+        while not self._stopping:
             await self._leaving.wait()
             self._leaving.clear()
-            ids, self._finished = self._finished, []
-            try:
-                await self._writer.commit_all([self._rows.removed(tenant, job_id) for tenant, job_id in ids])
-            except Unavailable as error:
-                # Kept rows cost a repeated look by the reconciler, never a repeated effect.
-                log.warning("outbox.rows_kept", rows=len(ids), reason=str(error))
-            if self._stopping and not self._finished:
-                return
+            await self._remove_finished()
+
+    async def _remove_finished(self) -> None:
+        ids, self._finished = self._finished, []
+        try:
+            await self._writer.commit_all([self._rows.removed(tenant, job_id) for tenant, job_id in ids])
+        except Unavailable as error:
+            self._finished += ids  # with those that end next
+            log.warning("outbox.rows_kept", rows=len(ids), reason=str(error))
 
     # --- Redis lost something ---
 
     async def _watch(self) -> None:
         waited = 0.0
         while not self._quiet:
-            await asyncio.sleep(CHECK_EVERY)
-            waited += CHECK_EVERY
             try:
-                if await self._lost_data():
+                if await self._lost_data():  # from the start on: its first look is what later ones compare with
                     log.warning("outbox.redis_lost_data")
-                    await self._on_lost()
                     self.reread()
                 elif waited >= RECONCILE_EVERY:
                     waited = 0.0
                     await self.reconcile()
             except Unavailable:
-                continue  # the relay reports it; the next look comes in a second
+                pass  # the relay reports it; the next look comes in a second
+            await asyncio.sleep(CHECK_EVERY)
+            waited += CHECK_EVERY
 
     async def reconcile(self) -> int:
         """Put back the jobs of settled rows that Redis does not hold; settle those that died. Returns how many."""
@@ -220,6 +292,9 @@ class Outbox:
         repaired = 0
         for queue, rows in groupby(sorted(page, key=lambda row: row.queue), key=lambda row: row.queue):
             jobs = [job_of(row) for row in sorted(rows, key=lambda row: row.id)]
+            if queue not in self._broker.queues:
+                await self._enqueue(jobs)  # says so in the log
+                continue
             places = await self._broker.locate(queue, [job.id for job in jobs])
             missing = [job for job, place in zip(jobs, places, strict=True) if place == "missing"]
             await self._enqueue(missing)
@@ -228,6 +303,9 @@ class Outbox:
                     await self._on_dead(job, "reclaimed", "its end was not recorded")
                     self.finished([(job.tenant, job.id)])
             repaired += len(missing)
+            if self._metrics:
+                self._metrics.missing.inc(len(missing))
+                self._metrics.dead.inc(places.count("dead"))
         return repaired
 
 

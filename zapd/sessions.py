@@ -6,13 +6,14 @@ memory here only saves a read per message and is never older than `REMEMBER` sec
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from zapd.announce import Announcer
-from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
+from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
 from zapd.ids import Ids
 from zapd.jobs.job import Done, Job, Outcome
 from zapd.model.message import Message
@@ -21,6 +22,7 @@ from zapd.model.webhook import Endpoint, Severity
 from zapd.store.commands import Change, Row
 from zapd.store.connections import ConnectionStore
 from zapd.whatsapp.manager import SessionManager
+from zapd.whatsapp.metrics import SessionMetrics
 from zapd.whatsapp.transport import NotConnected, QrCode, SendResult, StateChange, Update
 
 INIT, CLOSE, SEND = "session:init", "session:close", "message:send"
@@ -93,6 +95,7 @@ class Sessions:
         limit_lane: Callable[[Connection], Awaitable[None]],
         ids: Ids,
         now_ms: Callable[[], int],
+        metrics: SessionMetrics,
     ) -> None:
         self._connections = connections
         self._manager = manager
@@ -106,6 +109,7 @@ class Sessions:
         self._limit_lane = limit_lane
         self._ids = ids
         self._now_ms = now_ms
+        self._metrics = metrics
         self._known: dict[tuple[str, str], tuple[float, Connection]] = {}
 
     # --- what messaging asks (the Accounts protocol) ---
@@ -140,6 +144,14 @@ class Sessions:
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""
         return self._kinds[connection.transport].parse(connection, raw)
+
+    def transport_of(self, tenant: str, connection_id: str) -> TransportName | None:
+        """The transport of a connection that runs here or was looked at; for the metrics, so nothing is read."""
+        session = self._manager.get(tenant, connection_id)
+        if session is not None:
+            return session.connection.transport
+        known = self._known.get((tenant, connection_id))
+        return known[1].transport if known is not None else None
 
     # --- what a person may do ---
 
@@ -218,6 +230,8 @@ class Sessions:
         if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
             raise Conflict(f"connection {connection_id} is {connection.state}")
         await self._commit(self._connections.desire(tenant, connection_id, Desired.CONNECTED))
+        with suppress(Unavailable):  # when Redis loses its data, only what is to be connected gets its rate back
+            await self._limit_lane(connection)
         await self._manager.resume(connection)
         return await self._existing(tenant, connection_id)
 
@@ -225,10 +239,14 @@ class Sessions:
 
     async def init(self, job: Job) -> Outcome:
         """Start the session; a session that runs is left alone."""
-        connection = await self._connections.get(job.tenant, orjson.loads(job.payload)["connection_id"])
+        connection_id = orjson.loads(job.payload)["connection_id"]
+        connection = await self._connections.get(job.tenant, connection_id)
         if connection is not None and connection.desired is Desired.CONNECTED:
             await self._limit_lane(connection)
             await self._manager.start(connection)
+            latest = await self._connections.get(job.tenant, connection_id)
+            if latest is not None and latest.desired is Desired.CLOSED:
+                return await self.finish_close(job)  # its own job may have run while this one started the session
         return Done()
 
     async def finish_close(self, job: Job) -> Outcome:
@@ -251,7 +269,7 @@ class Sessions:
     # --- what a transport tells ---
 
     async def on_state(self, connection: Connection, change: StateChange | QrCode) -> None:
-        """Store and announce it; a session that is back takes its waiting messages at once."""
+        """Store and announce it."""
         if isinstance(change, QrCode):
             event = self._announcer.announce(
                 "connection.qr",
@@ -264,8 +282,10 @@ class Sessions:
             await self._commit(shown, *event.changes, jobs=event.jobs)
             return
         await self._move(connection, change)
-        if change.state is SessionState.CONNECTED:
-            await self._wake_lane(SEND, connection.key)
+
+    async def on_up(self, connection: Connection) -> None:
+        """Sends are possible: the messages that waited for it leave at once."""
+        await self._wake_lane(SEND, connection.key)
 
     async def _move(self, connection: Connection, change: StateChange) -> None:
         now = self._now_ms()
@@ -280,7 +300,8 @@ class Sessions:
         moved = self._connections.moved(
             connection.tenant, connection.id, to=change.state, frm=sources(change.state), reason=change.reason, at=now
         )
-        await self._commit(moved, *event.changes, jobs=event.jobs)
+        if await self._commit(moved, *event.changes, jobs=event.jobs) is not None:
+            self._metrics.moved(connection.transport, change.state)
         self._known.pop((connection.tenant, connection.id), None)
 
     async def _existing(self, tenant: str, connection_id: str) -> Connection:

@@ -79,7 +79,10 @@ class Supervisor:
             if names and child.service.name not in names:
                 continue
             child.stopping = True
-            await child.service.stop()
+            try:
+                await child.service.stop()
+            except Exception:  # the others hold things too, and must be stopped all the same
+                log.exception("service.stop_failed", service=child.service.name)
             if child.task is not None:
                 child.task.cancel()
                 await asyncio.gather(child.task, return_exceptions=True)
@@ -116,6 +119,12 @@ class Supervisor:
         except Exception as error:  # a loop that dies must be loud and start again, whatever killed it
             log.exception("service.crashed", service=child.service.name)
             return f"{type(error).__name__}: {error}"
+        except asyncio.CancelledError:
+            # Unless somebody stops it, something that it waited for was cancelled: it must start again all the same.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return "something it waited for was cancelled"
         return "ended by itself"
 
     def _over_budget(self, child: _Child) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +20,7 @@ from tests.bench.rows import Row, row
 from tests.support import eventually
 from tests.support.daemon import Daemon
 
-RUNS = int(__import__("os").environ.get("RUNS", "5"))
+RUNS = int(os.environ.get("RUNS", "5"))
 SECONDS = 4.0
 CONNECTIONS = 64
 TEXT = "Olá, Maria! Sua consulta de amanhã às 14h está confirmada. Responda SAIR para não receber mais."
@@ -175,10 +176,12 @@ async def memory(messages: int = 20_000) -> list[Row]:
     import redis
 
     async with daemon('[sandbox]\npair_after = "0s"\n') as running:
-        connection = (await running.connect())["id"]
         await asyncio.sleep(3)
         assert running.process
         idle, idle_redis = resident(running.process.pid), sum(map(resident, running.redis_pids()))
+        connection = (await running.connect())["id"]
+        await asyncio.sleep(2)
+        connected = resident(running.process.pid)
         await running.call("POST", f"/connections/{connection}/pause")
         socket = next(running.state.rglob("*.sock"))
         client = redis.Redis(unix_socket_path=str(socket))
@@ -202,8 +205,9 @@ async def memory(messages: int = 20_000) -> list[Row]:
         after = used()
         client.close()
     return [
-        row("idle daemon", [idle / 2**20], "MiB"),
-        row("idle Redis", [idle_redis / 2**20], "MiB"),
+        row("idle daemon", [idle / 1e6], "MB"),
+        row("daemon with one idle session", [connected / 1e6], "MB"),
+        row("idle Redis", [idle_redis / 1e6], "MB"),
         row("queued message in SQL", [(after[0] - before[0]) / messages], "bytes"),
         row("queued message in Redis", [(after[1] - before[1]) / messages], "bytes"),
     ]

@@ -1,43 +1,10 @@
 """The faults: each is given a run whose load has not begun, and is done when everything is up again."""
 
 import asyncio
-import os
 import signal
-from dataclasses import dataclass
 
-from tests.support import eventually
+from tests.chaos.run import Run
 from tests.support.daemon import Daemon
-from tests.support.load import Load
-from tests.support.receiver import Receiver
-from tests.support.redis_server import RedisServer
-
-
-@dataclass
-class Run:
-    """One daemon under load. `redis` is there when it is not the embedded one."""
-
-    daemon: Daemon
-    load: Load
-    receiver: Receiver
-    redis: RedisServer | None
-    go: asyncio.Event
-
-    async def half_way(self) -> None:
-        """Let the load begin and wait for half of it."""
-        self.go.set()
-        await self.load.reached(0.5)
-
-    async def taken_in(self) -> None:
-        """Let the load begin and wait for its end: all accepted, no webhook answered."""
-        self.receiver.open.clear()
-        self.go.set()
-        await self.load.reached(1.0)
-        await eventually(lambda: self.receiver.received, within=20)
-
-    def signal_redis(self, number: signal.Signals) -> None:
-        """To the embedded server."""
-        for pid in self.daemon.redis_pids():
-            os.kill(pid, number)
 
 
 async def at_failpoint(run: Run) -> None:

@@ -86,8 +86,10 @@ async def test_the_qr_code_is_there_until_the_session_pairs(tmp_path: Path) -> N
         assert status == 409, problem
 
 
-async def test_closing_a_connection_stops_it_and_refuses_more(daemon: Daemon) -> None:
+async def test_closing_a_connection_stops_it_and_gives_up_what_waits(daemon: Daemon) -> None:
     connection = await daemon.connect()
+    await daemon.call("POST", f"/connections/{connection['id']}/pause")
+    waiting = await daemon.send(connection["id"], "too late")
     status, _ = await daemon.call("DELETE", f"/connections/{connection['id']}")
     assert status == 202
 
@@ -95,6 +97,11 @@ async def test_closing_a_connection_stops_it_and_refuses_more(daemon: Daemon) ->
         return bool((await daemon.call("GET", f"/connections/{connection['id']}"))[1]["state"] == "closed")
 
     await eventually(closed)
+
+    async def given_up() -> bool:
+        return await daemon.status_of(waiting["id"]) == "dlq"
+
+    await eventually(given_up, within=15)
     body = {"to": "5511999998888", "type": "text", "payload": {"text": "late"}}
     assert (await daemon.call("POST", f"/connections/{connection['id']}/send", body))[0] == 409
 

@@ -30,8 +30,13 @@ def free_port() -> int:
 class Daemon:
     """`async with Daemon(directory, toml) as daemon:` starts it and waits until it is ready; leaving kills it."""
 
-    def __init__(self, state: Path, toml: str = "", *, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, state: Path, toml: str = "", *, environ: Mapping[str, str] | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self.state = state
+        self.host = host
+        self.prefix: list[str] = []  #: a program that runs the daemon as its arguments say
+        self.pass_fds: tuple[int, ...] = ()
         self.port = free_port()
         self.config = state / "zapd.toml"
         self.log = state / "zapd.log"
@@ -62,10 +67,17 @@ class Daemon:
 
     async def start(self, within: float = 30.0) -> "Daemon":
         arguments = ["run", "--config", str(self.config), "--state-dir", str(self.state)]
-        arguments += ["--listen", f"127.0.0.1:{self.port}"]
+        arguments += ["--listen", f"{self.host}:{self.port}"]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *COMMAND, *arguments, stdout=log, stderr=log, env=self.environ, start_new_session=True
+                *self.prefix,
+                *COMMAND,
+                *arguments,
+                stdout=log,
+                stderr=log,
+                env=self.environ,
+                start_new_session=True,
+                pass_fds=self.pass_fds,
             )
         if self._http is None:
             self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -59,11 +60,19 @@ class Verdict:
     untold: int  #: webhooks of accepted messages that never came
     redelivered: int  #: webhooks that came again under the same id, which receivers drop
     told_twice: int  #: webhooks that came again under another id: those a receiver cannot drop
+    refused: int  #: sends that were answered, and not with 202
 
     @property
     def ok(self) -> bool:
         """Nothing lost, nothing doubled silently."""
-        wrong = (self.lost, self.disordered, self.untold, self.told_twice, max(0, self.doubled - self.resent))
+        wrong = (
+            self.lost,
+            self.disordered,
+            self.untold,
+            self.told_twice,
+            self.refused,
+            max(0, self.doubled - self.resent),
+        )
         return not any(wrong)
 
 
@@ -107,10 +116,11 @@ async def judge(load: Load, receiver: Receiver | None) -> Verdict:
         lost=len(set(load.accepted) - set(texts)),
         doubled=sum(count - 1 for count in Counter(texts).values()),
         resent=len(await load.daemon.pages("/events?type=message.resending")),
-        disordered=sum(later < earlier for earlier, later in zip(numbers, numbers[1:], strict=False)),
+        disordered=sum(later < earlier for earlier, later in pairwise(numbers)),
         untold=len(untold(load, receiver)) if receiver else 0,
         redelivered=len(received) - len({request.headers["webhook-id"] for request in received}),
         told_twice=sum(len(of_one) - 1 for of_one in ids.values()),
+        refused=len(load.refused),
     )
 
 

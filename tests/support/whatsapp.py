@@ -121,6 +121,9 @@ class Upside:
             self.refused += 1
             raise ConnectionError("the store is away")
 
+    async def on_session_up(self, connection: Connection) -> None:
+        pass
+
     async def on_session_state(self, connection: Connection, told: StateChange | QrCode) -> None:
         await self.on_state(told)
 

@@ -1,13 +1,23 @@
 """The README tells the truth where a machine can check it, and both languages have the same operator's part."""
 
+import json
 import re
+import shlex
 import tomllib
 from itertools import chain
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.readme import ROOT, Block, blocks, fits, section
+from zapd.announce import PUBLIC
+from zapd.cli import zapd
+from zapd.config import load
+from zapd.errors import ConfigError
+from zapd.web.route import Route
+from zapd.web.routes import ROUTES
+
 ENGLISH = (ROOT / "README.md").read_text()
 PORTUGUESE = (ROOT / "README.pt-BR.md").read_text()
 OPERATORS, DEVELOPERS = ENGLISH.split("\n# For developers\n")
@@ -31,6 +41,93 @@ def test_both_languages_have_the_same_operators_part() -> None:
     assert len(headings(OPERATORS)) == len(headings(PORTUGUESE))
     assert OPERATORS.count("```") == PORTUGUESE.count("```")
     assert metrics_in(OPERATORS) == metrics_in(PORTUGUESE)
+    ranks = [re.findall(r"^(##+) .+$", text, flags=re.MULTILINE) for text in (OPERATORS, PORTUGUESE)]
+    assert ranks[0] == ranks[1]
+
+
+def test_both_languages_give_the_same_commands() -> None:
+    first_steps = section(OPERATORS, "## Send your first message"), section(PORTUGUESE, "## Envie a primeira mensagem")
+    english, portuguese = ([(b.kind, b.text) for b in blocks(text) if b.kind in ("sh", "json")] for text in first_steps)
+    assert english == portuguese
+
+
+@pytest.mark.parametrize("text", [ENGLISH, PORTUGUESE], ids=["en", "pt-BR"])
+def test_nothing_is_left_to_fill_in(text: str) -> None:
+    assert "<!-- fill:" not in text
+
+
+@pytest.mark.parametrize("text", [ENGLISH, PORTUGUESE], ids=["en", "pt-BR"])
+def test_every_piece_of_configuration_loads_or_fails_as_shown(text: str, tmp_path: Path) -> None:
+    pieces = [block for block in blocks(text) if block.kind == "toml"]
+    lines = next(block.text for block in blocks(text) if block.text.startswith("limits.sesion_burst")).splitlines()
+    wrong = [piece for piece in pieces if "sesion_burst" in piece.text]
+    assert len(pieces) >= 3
+    for piece in pieces:
+        file = tmp_path / "zapd.toml"
+        file.write_text(piece.text)
+        if piece in wrong:
+            with pytest.raises(ConfigError) as caught:
+                load(file, environ={})
+            assert list(caught.value.problems) == lines
+        else:
+            load(file, environ={})
+    assert len(wrong) == 1
+
+
+def curls(text: str) -> list[tuple[str, str, object]]:
+    """Method, path and JSON body of every curl that talks to zapd."""
+    found = []
+    for block in blocks(text):
+        for line in re.sub(r"\\\n", " ", block.text).split("\ncurl") if block.kind == "sh" else []:
+            words = shlex.split(line, comments=True)
+            urls = [word for word in words if word.startswith("http://127.0.0.1:8470/")]
+            body = json.loads(words[words.index("-d") + 1]) if "-d" in words else None
+            found += [("GET" if body is None else "POST", urlsplit(url).path, body) for url in urls]
+    return found
+
+
+def route_of(method: str, path: str) -> Route:
+    """The route that answers. Raises StopIteration when none does."""
+    return next(
+        route
+        for route in ROUTES
+        if route.method == method and re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", route.path), path)
+    )
+
+
+@pytest.mark.parametrize("text", [ENGLISH, PORTUGUESE], ids=["en", "pt-BR"])
+def test_every_curl_has_a_route_and_a_body_that_the_route_takes(text: str) -> None:
+    found = curls(text)
+    assert len(found) >= 6
+    for method, path, body in found:
+        route = route_of(method, path)
+        if body is not None:
+            assert route.body is not None
+            route.body.model_validate(body)
+
+
+def test_every_command_and_every_type_of_event_is_named() -> None:
+    table = section(ENGLISH, "## HTTP and command line")
+    context = zapd.make_context("zapd", ["--help"], resilient_parsing=True)
+    assert {
+        name for name in zapd.list_commands(context) if f"`{name}`" not in table and f"zapd {name}" not in table
+    } == set()
+    for text, heading in ((ENGLISH, "## Receive webhooks"), (PORTUGUESE, "## Receba webhooks")):
+        line = next(line for line in section(text, heading).splitlines() if line.startswith(("Types:", "Tipos:")))
+        assert set(re.findall(r"`([a-z.]+)`", line)) == PUBLIC
+
+
+def test_an_answer_fits_when_only_ids_and_times_differ() -> None:
+    shown = '{"id":"msg_…",\n  "at":"2026-11-22T03:39:34.544Z"}'
+    assert fits(shown, '{"id":"msg_01", "at":"2027-01-01T00:00:00.001Z"}')
+    assert not fits(shown, '{"id":"msg_01", "at":null}')
+    assert not fits("state  connected", "state  paused")
+
+
+def test_a_section_ends_at_the_next_heading_and_not_at_a_comment() -> None:
+    text = "# a\n\n## one\nx\n```sh\n# no heading\n```\n### part\ny\n## two\nz\n"
+    assert section(text, "## one").endswith("y\n")
+    assert blocks(section(text, "## one")) == [Block("sh", "# no heading\n", "")]
 
 
 @pytest.mark.parametrize("text", [ENGLISH, PORTUGUESE], ids=["en", "pt-BR"])
@@ -61,5 +158,6 @@ def test_every_dependency_has_its_reason() -> None:
 
 def test_the_map_names_every_part() -> None:
     drawn = DEVELOPERS[DEVELOPERS.index("\n## The map") : DEVELOPERS.index("\n## The process")]
-    parts = {path.name for path in (ROOT / "zapd").iterdir() if not path.name.startswith(("__", "py.typed"))}
-    assert {part for part in parts if not re.search(rf"\b{re.escape(part)}\b", drawn)} == set()
+    modules = [path for path in (ROOT / "zapd").rglob("*.py") if path.name != "__init__.py"]
+    parts = {path.stem for path in modules if "versions" not in path.parts and path.stem != "env"}
+    assert {part for part in parts if not re.search(rf"(?<![a-z_]){re.escape(part)}(?![a-z_])", drawn)} == set()

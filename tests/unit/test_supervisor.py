@@ -93,6 +93,39 @@ async def test_a_part_past_its_budget_is_marked_failed_and_told_once() -> None:
     await tree.stop()
 
 
+async def test_a_part_that_waited_for_something_canceled_counts_as_crashed() -> None:
+    """Else it would be gone without a word: neither up nor failed."""
+
+    class Waits(Part):
+        async def run(self) -> None:
+            if not self.story:
+                gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                gone.cancel()
+                self.story.append("waits")
+                await gone
+            await super().run()
+
+    story: list[str] = []
+    tree = supervisor(Waits("a", story))
+    await tree.start()
+    await eventually(lambda: story == ["waits", "a runs"])
+    assert tree.status()["a"] == {"up": True, "restarts": 1, "failed": None}
+    await tree.stop()
+
+
+async def test_a_part_that_cannot_stop_does_not_keep_the_others_from_it() -> None:
+    class Stubborn(Part):
+        async def stop(self) -> None:
+            raise ConnectionError
+
+    story: list[str] = []
+    tree = supervisor(Part("a", story), Stubborn("b", story))
+    await tree.start()
+    await tree.stop()
+    assert story[2:] == ["a stops"]
+    assert not any(state["up"] for state in tree.status().values())
+
+
 async def test_a_part_that_ends_by_itself_counts_as_crashed() -> None:
     failures: list[tuple[str, str]] = []
     tree = supervisor(Ends("a", []), restarts=2, failures=failures)

@@ -23,7 +23,9 @@ _COMMANDS = {
     "messages": "messages",
     "queues": "queues",
     "dead": "dead",
+    "events": "events",
     "endpoints": "endpoints",
+    "deliveries": "deliveries",
     "keys": "keys",
 }
 

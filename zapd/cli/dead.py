@@ -42,6 +42,8 @@ def retry(api: Client, out: Output, ids: tuple[str, ...], queue: str | None, rea
 @client_command
 def purge(api: Client, out: Output, queue: str | None, reason: str | None, every: bool) -> None:
     """Delete dead letters that fit."""
+    if not (queue or reason or every):
+        raise click.UsageError("give --queue, --reason or --all")
     query = {"queue": queue, "reason": reason, "all": "true" if every else None}
     answer = api.call("DELETE", "/dead-letters", query=query).data
     out.said(answer, f"{answer['deleted']} deleted")

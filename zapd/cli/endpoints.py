@@ -39,6 +39,30 @@ def create(
 @endpoints.command()
 @click.argument("endpoint")
 @client_command
+def show(api: Client, out: Output, endpoint: str) -> None:
+    """One endpoint: whether it is enabled, and why not."""
+    out.one(api.call("GET", f"/endpoints/{endpoint}").data)
+
+
+@endpoints.command()
+@click.argument("endpoint")
+@client_command
+def enable(api: Client, out: Output, endpoint: str) -> None:
+    """Deliver to it again."""
+    out.said(api.call("PATCH", f"/endpoints/{endpoint}", {"enabled": True}).data, f"{endpoint} is enabled")
+
+
+@endpoints.command()
+@click.argument("endpoint")
+@client_command
+def disable(api: Client, out: Output, endpoint: str) -> None:
+    """Deliver nothing to it."""
+    out.said(api.call("PATCH", f"/endpoints/{endpoint}", {"enabled": False}).data, f"{endpoint} is disabled")
+
+
+@endpoints.command()
+@click.argument("endpoint")
+@client_command
 def rotate(api: Client, out: Output, endpoint: str) -> None:
     """Give it a new secret; the old one goes on signing for a day."""
     out.one(api.call("POST", f"/endpoints/{endpoint}/rotate").data)

@@ -20,7 +20,7 @@ class Output:
         """A page of a list."""
         if self.as_json:
             return self.json(answer)
-        self._table(columns, answer["data"])
+        self.table(answer["data"], *columns)
         if answer.get("next"):
             click.echo(f"more: --after {answer['next']}", err=True)
         return None
@@ -47,14 +47,21 @@ class Output:
         """The answer as it came."""
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
-    def _table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    def table(self, rows: Sequence[Mapping[str, Any]], *columns: str) -> None:
+        """Rows below their headings; a word when there are none."""
+        if not rows:
+            return click.echo("none", err=True)
         from rich.console import Console  # noqa: PLC0415  # takes 50 ms to import, and JSON needs none of it
         from rich.table import Table  # noqa: PLC0415
 
         table = Table(*columns, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*[_text(row.get(column)) for column in columns])
-        Console(width=None if sys.stdout.isatty() else WIDE, markup=False, highlight=False).print(table)
+        console = Console(width=None if sys.stdout.isatty() else WIDE, markup=False, highlight=False)
+        with console.capture() as drawn:
+            console.print(table)
+        click.echo("\n".join(line.rstrip() for line in drawn.get().rstrip().splitlines()))
+        return None
 
 
 def _text(value: Any) -> str:

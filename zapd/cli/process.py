@@ -1,5 +1,6 @@
 """Commands about the process itself: run it, check its configuration, bring its database up to date."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -15,10 +16,16 @@ from zapd.cli.options import config_option, json_option, overrides, state_option
 @click.option("--listen", help="HOST:PORT, instead of [http] listen.")
 def run(config: Path | None, state_dir: Path | None, listen: str | None) -> int:
     """Run the daemon until a signal ends it."""
+    # None makes a module look as if it were not installed. structlog would import rich for coloured tracebacks: 3 MiB.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # the import system takes None, typeshed does not
+    gc.disable()  # to collect garbage while a thousand modules are imported takes a seventh of the start
     from zapd import daemon  # noqa: PLC0415
     from zapd.cli.greeting import greeting  # noqa: PLC0415
     from zapd.config import Config, load  # noqa: PLC0415
     from zapd.telemetry.logs import configure  # noqa: PLC0415
+    from zapd.telemetry.metrics import LogCollector  # noqa: PLC0415
+
+    gc.enable()
 
     def read() -> Config:
         return load(config, environ=os.environ, overrides=overrides(state_dir, listen))
@@ -30,7 +37,7 @@ def run(config: Path | None, state_dir: Path | None, listen: str | None) -> int:
     checked = read()
     logs = configure(level=checked.log.level, format=checked.log.format, environ=os.environ)
     try:
-        return daemon.run(checked, reload=read, on_ready=greet)
+        return daemon.run(checked, reload=read, on_ready=greet, collectors=[LogCollector(logs=logs)])
     finally:
         logs.close()
 
@@ -56,9 +63,11 @@ def migrate(config: Path | None, state_dir: Path | None, as_json: bool) -> None:
     import asyncio  # noqa: PLC0415
 
     from zapd.config import load  # noqa: PLC0415
+    from zapd.daemon import PRIVATE  # noqa: PLC0415
     from zapd.store.database import HEAD, Database  # noqa: PLC0415
 
     found = load(config, environ=os.environ, overrides=overrides(state_dir))
+    os.umask(PRIVATE)
     found.state.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def migrate_and_close() -> None:

@@ -9,13 +9,18 @@ from zapd.cli.client import Client
 from zapd.cli.options import client_command
 from zapd.cli.output import Output
 
+QUEUE = ("queue", "waiting", "active", "delayed", "dead", "paused")
+
 
 @click.command()
 @client_command
 def status(api: Client, out: Output) -> None:
     """The whole state of the daemon. Exit code 1 when a part of it has failed."""
     found = api.call("GET", "/status").data
-    out.one(_flat(found))
+    if out.as_json:
+        out.json(found)
+    else:
+        _show(out, found)
     if any(service["failed"] for service in found["services"].values()):
         raise click.ClickException("a part has failed")
 
@@ -29,17 +34,31 @@ def openapi() -> None:
     click.echo(rendered_openapi(ROUTES))
 
 
-def _flat(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A line for each part of a group, such as `queues.message:send  waiting 3  active 1`."""
-    flat: dict[str, Any] = {}
-    for name, value in state.items():
-        if not isinstance(value, Mapping):
-            flat[name] = value
-            continue
-        for part, figures in value.items():
-            flat[f"{name}.{part}"] = _line(figures) if isinstance(figures, Mapping) else figures
-    return flat
+def _show(out: Output, state: Mapping[str, Any]) -> None:
+    parts: Mapping[str, Mapping[str, Any]] = state["services"]
+    up = [name for name, part in parts.items() if part["up"]]
+    down = [f"{name} ({part['failed'] or 'restarting'})" for name, part in parts.items() if not part["up"]]
+    restarts = [f"{name} {part['restarts']}" for name, part in parts.items() if part["restarts"]]
+    out.one(
+        {
+            "zapd": f"{state['version']}, {state['phase']}",
+            "parts": f"{len(up)} of {len(parts)} up; down: {', '.join(down)}" if down else "all up",
+            "restarts": ", ".join(restarts),
+            "sessions": _line(state["sessions"]) or "none",
+            "outbox": _outbox(**state["outbox"]),
+        }
+    )
+    click.echo()
+    queues = state["queues"]
+    if "unavailable" in queues:  # Redis is away; what was accepted waits in the outbox
+        click.echo(f"queues    unavailable: {queues['unavailable']}")
+    else:
+        out.table([{"queue": name, **figures} for name, figures in queues.items()], *QUEUE)
+
+
+def _outbox(rows: int = 0, oldest_at: str | None = None, unavailable: str | None = None) -> str:
+    return unavailable or f"{rows} jobs to be done" + (f", the oldest from {oldest_at}" if oldest_at else "")
 
 
 def _line(figures: Mapping[str, Any]) -> str:
-    return "  ".join(f"{name} {figure}" for name, figure in figures.items())
+    return ", ".join(f"{figure} {name}" for name, figure in figures.items() if figure is not None)

@@ -190,9 +190,7 @@ class RetentionConfig(Section):
     cron_fires: Positive = 30 * 86_400.0
     """Which cron slots have fired."""
     completed_jobs: Positive = 3_600.0
-    """Completed jobs in Redis, for a look at what just ran."""
-    completed_jobs_kept: Count = 100
-    """Completed jobs kept per queue at most, however young."""
+    """Completed jobs in Redis, for a look at what just ran; at most 100 per queue."""
     dead_jobs: Positive = 7 * 86_400.0
     """Dead letters in Redis."""
 

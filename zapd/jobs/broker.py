@@ -85,6 +85,8 @@ class Broker:
         boot: str,
         metrics: JobMetrics,
         heartbeat_ttl: float = HEARTBEAT_TTL,
+        completed_for: float = _COMPLETED_FOR,
+        dead_for: float = _DEAD_FOR,
     ) -> None:
         self.node = node  #: the same for every start on one state directory, which one daemon holds at a time
         self.consumer = f"{node}:{boot}"
@@ -93,8 +95,11 @@ class Broker:
         self._beat = heartbeats.call  # on a client of its own: a heartbeat must not queue behind work
         self._metrics = metrics.queues
         self._ttl_ms = round(heartbeat_ttl * 1000)
+        self._kept_ms = round(completed_for * 1000), round(dead_for * 1000)
         self._limits = {queue.name: _limits(queue) for queue in queues}
         self._claims = count(1)
+        self._paused: set[str] = set()  # as last seen; upkeep looks every few seconds
+        self._lost = False
         self._inspector = Inspector(call=scripts.call)
 
     async def enqueue(self, jobs: Sequence[Job], *, after_others: bool = False) -> list[bool]:
@@ -116,10 +121,16 @@ class Broker:
                 self._metrics[queue].enqueued += digits.count(b"1")
         return [added.pop((job.queue, job.id), False) for job in jobs]
 
-    async def refill(self) -> None:
-        """All jobs that must exist are added again from now on, in their order, with `after_others`."""
-        for queue in self.queues:
-            await self._call("refill", queue)
+    async def refill(self) -> bool:
+        """All jobs that must exist are added again from now on, in their order, with `after_others`.
+
+        True: Redis had lost them, and with them the limits of single lanes and what was spent of them. Pauses that
+        this daemon knows of are there again.
+        """
+        for queue in self.queues:  # a later call may fail, and Redis says it once only
+            self._lost = bool(await self._call("refill", queue, int(queue in self._paused))) or self._lost
+        lost, self._lost = self._lost, False
+        return lost
 
     async def claim(self, queue: str, free: int) -> Claim:
         """At most `free` jobs, the most urgent first. After Unavailable call `recover` before the next claim."""
@@ -188,10 +199,12 @@ class Broker:
         """Claims give nothing until `resume`, on every daemon and over restarts."""
         self._known(queue)
         await self._call("pause", queue, 1)
+        self._paused.add(queue)
 
     async def resume(self, queue: str) -> None:
         self._known(queue)
         await self._call("pause", queue, 0)
+        self._paused.discard(queue)
 
     async def paused(self) -> set[str]:
         return {queue for queue in self.queues if (await self.stats(queue)).paused}
@@ -202,9 +215,14 @@ class Broker:
         await self._call("lane", queue, lane, "park", round(seconds * 1000))
 
     async def wake_lane(self, queue: str, lane: str) -> None:
-        """End a park at once."""
+        """End a park at once. Nor do jobs park it that were claimed before: what they wait for is there now."""
         self._known(queue)
         await self._call("lane", queue, lane, "wake")
+
+    async def spend_burst(self, queue: str, lane: str) -> None:
+        """The lane's next job waits one interval of its rate: nobody knows what it started a moment ago."""
+        self._known(queue)
+        await self._call("lane", queue, lane, "spend", *self._limits[queue][:2])
 
     async def lane_free_at(self, queue: str, lane: str) -> int | None:
         """From when (ms) the lane's rate or park lets its next job start; None: from now on."""
@@ -232,7 +250,10 @@ class Broker:
 
     async def stats(self, queue: str) -> QueueStats:
         self._known(queue)
-        return await self._inspector.stats(queue)
+        stats = await self._inspector.stats(queue)
+        if stats.whole:  # also another daemon's pause must outlive a loss of Redis
+            (self._paused.add if stats.paused else self._paused.discard)(queue)
+        return stats
 
     async def job(self, queue: str, job_id: str) -> JobView | None:
         self._known(queue)
@@ -252,19 +273,10 @@ class Broker:
         self._known(queue)
         return bool(await self._call("dead", queue, "drop", job_id, "") == 1)
 
-    async def clean(
-        self,
-        queue: str,
-        *,
-        completed_for: float = _COMPLETED_FOR,
-        dead_for: float = _DEAD_FOR,
-        most_dead: int = _MOST_DEAD,
-    ) -> tuple[int, int]:
-        """Forget old completed and dead jobs (seconds; the newest 100 completed are kept). Bounded work per call."""
+    async def clean(self, queue: str, *, most_dead: int = _MOST_DEAD) -> tuple[int, int]:
+        """Forget completed and dead jobs past their retention. Bounded work per call."""
         self._known(queue)
-        completed, dead = await self._call(
-            "clean", queue, round(completed_for * 1000), round(dead_for * 1000), most_dead
-        )
+        completed, dead = await self._call("clean", queue, *self._kept_ms, most_dead)
         return completed, dead
 
     def _known(self, queue: str) -> None:

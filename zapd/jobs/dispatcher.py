@@ -76,6 +76,7 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         self._stopped.clear()
         for line in self._lines.values():
+            line.unsure = True  # a run before this one may have died between a claim and its start
             self._make_due(line)
         try:
             while not self._stopping:

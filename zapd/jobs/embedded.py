@@ -26,7 +26,8 @@ from zapd.jobs.client import connect
 
 log = structlog.get_logger("zapd.redis")
 
-_LONGEST_PATH = 100  # bytes; the kernel takes 107 for a Unix socket
+_SOCKET = "redis.sock"
+_LONGEST_PATH = 107  # bytes that the kernel takes for a Unix socket
 _LAST_WORDS = 300  # characters of its log that we repeat when it dies
 _START_WITHIN = 30.0  # seconds; loading a large append-only file takes time
 _STOP_WITHIN = 10.0  # seconds until a SIGTERM becomes a SIGKILL
@@ -49,7 +50,7 @@ _NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_F
 class EmbeddedRedis:
     """The server in `directory`. `binary` is a path, or None to look for one.
 
-    Raises ConfigError when there is no binary, or the path is too long for a socket.
+    Raises ConfigError when there is no binary.
     """
 
     # The server changes into its directory, so a relative path would mean another place to it than to us.
@@ -58,9 +59,7 @@ class EmbeddedRedis:
 
     def __init__(self, *, directory: Path, binary: str | None = None) -> None:
         self._directory = directory.absolute()
-        self._socket = self._directory / "redis.sock"
-        if len(os.fsencode(self._socket)) > _LONGEST_PATH:
-            raise ConfigError(f"state.dir: {self._directory} is too long a path for the Redis socket in it; choose a shorter one")
+        self._socket = _reachable(self._directory / _SOCKET)
         self._binary = find_binary(binary)
         self._stopping = asyncio.Event()
         self._failed_starts = 0
@@ -136,7 +135,7 @@ class EmbeddedRedis:
     async def _spawn(self, lock: int) -> asyncio.subprocess.Process:
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
         options = _OPTIONS | {
-            "--unixsocket": str(self._socket),
+            "--unixsocket": _SOCKET,  # seen from `--dir`, which may be too long a path
             "--dir": str(self._directory),
             "--logfile": str(self._directory / "redis.log"),
         }
@@ -207,6 +206,14 @@ class EmbeddedRedis:
             log.error("redis.set_aside", to=str(target))
         for file in files:
             file.rename(target / file.name)
+
+
+def _reachable(socket: Path) -> Path:
+    """A name of the socket that is short enough for the kernel: its directory by an open descriptor, if need be."""
+    if len(os.fsencode(socket)) <= _LONGEST_PATH:
+        return socket
+    socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Path(f"/proc/self/fd/{os.open(socket.parent, os.O_PATH | os.O_CLOEXEC)}", _SOCKET)  # open while we live
 
 
 def find_binary(configured: str | None) -> str:

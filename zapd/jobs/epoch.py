@@ -13,12 +13,13 @@ class Epoch:
         self._redis = redis
         self._key = f"{prefix}:epoch"
         self._mark = mark  #: random, of this start
+        self._made = 0  # marks that this start made: each is another, else a flush would go unseen by its maker
         self._seen: tuple[object, str] | None = None
 
     async def lost(self) -> bool:
         """Whether jobs may be gone since the last call; the first call only looks. Raises Unavailable."""
         try:
-            await self._redis.set(self._key, self._mark, nx=True)
+            self._made += bool(await self._redis.set(self._key, f"{self._mark}:{self._made}", nx=True))
             mark = await self._redis.get(self._key)
             server = await self._redis.info("server")
         except (RedisError, OSError) as error:

@@ -66,6 +66,7 @@ class FinishBuffer:
                 sent, self._sent = self._sent, []
                 self._on_answered(sent, taken)
         finally:
+            self._sent = []  # a batch that failed for good is not ours any more: `recover` must find it
             self._task = None
 
     async def _finish(self, batch: list[Finished]) -> list[bool]:

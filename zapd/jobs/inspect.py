@@ -1,5 +1,6 @@
 """Looking into the queues: numbers, one job, pages of jobs. Nothing here changes anything."""
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,15 @@ from zapd.errors import FieldError, InvalidInput
 from zapd.jobs.blob import decode
 from zapd.jobs.job import Job
 
+#: What a cursor of each state looks like: a place in a stream, in a scan, or a rank. Of `active` it is an id.
+_RANK = re.compile(r"[0-9]{1,9}")
+_CURSORS = {
+    "waiting": re.compile(r"[br]:[0-9]{1,3}/[0-9]{1,19}-[0-9]{1,19}"),
+    "staged": re.compile(r"[0-9]{1,15}"),
+    "delayed": _RANK,
+    "dead": _RANK,
+    "completed": _RANK,
+}
 STATES = ("waiting", "active", "delayed", "staged", "dead", "completed")
 _PLACES = {ord("l"): "live", ord("d"): "dead", ord("m"): "missing"}
 
@@ -26,6 +36,7 @@ class QueueStats:
     oldest_ready_ms: int  #: since when the oldest job waits that could run; 0: none
     paused: bool
     active_jobs: list[str]
+    whole: bool  #: False when Redis lost its data, until `refill`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +69,7 @@ class Inspector:
 
     async def stats(self, queue: str) -> QueueStats:
         answer = await self._call("stats", queue)
-        waiting, active, delayed, staged, dead, completed, failed, oldest, paused, ids = answer
+        waiting, active, delayed, staged, dead, completed, failed, oldest, paused, ids, whole = answer
         return QueueStats(
             waiting=waiting,
             active=active,
@@ -70,6 +81,7 @@ class Inspector:
             oldest_ready_ms=oldest,
             paused=bool(paused),
             active_jobs=sorted(job_id.decode() for job_id in ids),
+            whole=bool(whole),
         )
 
     async def locate(self, queue: str, ids: Sequence[str]) -> list[str]:
@@ -83,6 +95,8 @@ class Inspector:
     async def page(self, queue: str, state: str, after: str | None, limit: int) -> JobPage:
         if state not in STATES:
             raise InvalidInput(FieldError("state", f"one of {', '.join(STATES)}"))
+        if after and state in _CURSORS and not _CURSORS[state].fullmatch(after):
+            raise InvalidInput(FieldError("after", "the `next` of the page before"))
         found, cursor = await self._call("list", queue, state, after or "", limit)
         if state == "completed":
             views = [_completed(queue, line.decode()) for line in found]

@@ -3,8 +3,7 @@
 A collector of prometheus_client costs more per observation than a claim does, and everything here runs on one loop.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -12,34 +11,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from zapd.telemetry.numbers import Histogram
+
 JOB_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 COMMAND_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 OUTCOMES = ("done", "retry", "snooze", "discard", "dead", "canceled")
 DEATHS = ("attempts", "poison", "expired", "malformed")
 STATES = ("ready", "delayed", "staged", "active", "dead")
 COMMANDS = {"claim": "claim", "finish": "finish", "enqueue": "enqueue", "beat": "heartbeat"}  # script -> label
-
-
-class Histogram:
-    """Counts of durations in seconds."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._total += seconds
-
-    def buckets(self) -> tuple[list[tuple[str, float]], float]:
-        """Cumulated counts by upper bound, and the sum: what Prometheus wants."""
-        seen = 0
-        rows = []
-        for bound, count in zip([*map(str, self._bounds), "+Inf"], self._counts, strict=True):
-            seen += count
-            rows.append((bound, float(seen)))
-        return rows, self._total
 
 
 @dataclass(slots=True)
@@ -73,10 +52,16 @@ class JobMetrics(Collector):
         self.queues = {name: QueueNumbers() for name in queues}
         self._commands = {label: Histogram(COMMAND_SECONDS) for label in COMMANDS.values()}
         self._redis_up = 0
+        self._reconnects = 0
+        self._known = False  # whether Redis answered before
+        self.redis_memory = 0
+        self.redis_skew = 0.0
         registry.register(self)
 
     def redis_answered(self, script: str, seconds: float) -> None:
-        self._redis_up = 1
+        if not self._redis_up:
+            self._reconnects += self._known
+            self._redis_up, self._known = 1, True
         if label := COMMANDS.get(script):
             self._commands[label].observe(seconds)
 
@@ -91,6 +76,11 @@ class JobMetrics(Collector):
         deaths = {reason: sum(q.deaths[reason] for q in self.queues.values()) for reason in DEATHS}
         yield _counter("zapd_job_deaths", "Jobs that went to the dead letters", "reason", deaths)
         yield GaugeMetricFamily("zapd_redis_up", "1 when Redis answered the last command", value=self._redis_up)
+        yield CounterMetricFamily("zapd_redis_reconnects", "Times Redis came back", value=self._reconnects)
+        yield GaugeMetricFamily("zapd_redis_memory_bytes", "What Redis uses for its data", value=self.redis_memory)
+        yield GaugeMetricFamily(
+            "zapd_redis_clock_skew_seconds", "By how much its clock is ahead of ours", value=self.redis_skew
+        )
 
     def _queue_gauges(self) -> Iterator[Metric]:
         jobs = GaugeMetricFamily("zapd_queue_jobs", "Jobs in the queue", labels=["queue", "state"])

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from zapd import failpoint
 from zapd.backoff import Backoff
 from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker, Claimed, Ending, Finished
@@ -92,6 +93,8 @@ class Pool:
 
         That happens when Redis lost its data and SQL put the job back: the first run is no longer known there.
         """
+        if claims:
+            failpoint.reached("job.claimed")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.queue.timeout
         running = {run.claimed.job.id for run in self._running}

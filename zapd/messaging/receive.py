@@ -1,6 +1,7 @@
 """What comes from the provider: the raw bytes are kept first, their meaning is read after."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -19,12 +20,15 @@ from zapd.messaging.accounts import (
     Accounts,
     Commit,
 )
+from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
 from zapd.store.inbox import InboxStore
 from zapd.store.messages import MessageStore
 from zapd.whatsapp.transport import Inbound, Receipt, Update
+
+_PLAIN = re.compile(r"[A-Za-z0-9@._:+-]{1,200}")  #: a peer that may stand in the name of a lane
 
 
 class Receiver:
@@ -41,6 +45,7 @@ class Receiver:
         commit: Commit,
         ids: Ids,
         now_ms: Callable[[], int],
+        metrics: MessageMetrics,
     ) -> None:
         self._accounts = accounts
         self._messages = messages
@@ -50,6 +55,7 @@ class Receiver:
         self._commit = commit
         self._ids = ids
         self._now_ms = now_ms
+        self._metrics = metrics
 
     async def intake(self, connection: Connection, raw: bytes, provider_key: str) -> bool:
         """Keep a provider's raw bytes and the job that will read them, in one commit. False: they came before.
@@ -100,6 +106,11 @@ class Receiver:
         await self._commit(self._inbox.processed(job.tenant, stored.id, self._now_ms()))
         return Done()
 
+    async def dead(self, job: Job, reason: str, error: str) -> None:
+        """The row could not be read: it is kept with the reason until its retention; the job is a dead letter."""
+        inbox_id = orjson.loads(job.payload)["inbox_id"]
+        await self._commit(self._inbox.processed(job.tenant, inbox_id, self._now_ms(), f"{reason}: {error}"))
+
     async def _apply_receipts(self, connection: Connection, receipts: Sequence[Receipt]) -> None:
         groups = by_message(receipts)
         if len(groups) == 1:  # the usual case, without the cost of a task
@@ -108,6 +119,7 @@ class Receiver:
         await asyncio.gather(*[self._receipts.apply(connection.tenant, connection.id, group) for group in groups])
 
     async def _keep_inbound(self, connection: Connection, inbound: Inbound) -> None:
+        at = inbound.at or self._now_ms()  # a time of 0 would be long past its retention
         message = Message(
             tenant=connection.tenant,
             id=self._ids.new("msg"),
@@ -118,7 +130,7 @@ class Receiver:
             type=inbound.type,
             payload=inbound.payload,
             priority=PRIORITY,
-            created_at=inbound.at,
+            created_at=at,
             provider_id=inbound.provider_id,
             reply_to=inbound.reply_to,
         )
@@ -132,14 +144,16 @@ class Receiver:
         event = self._announcer.announce(
             "message.received",
             tenant=message.tenant,
-            at=inbound.at,
+            at=at,
             data={"message_id": message.id, **data},
             connection_id=connection.id,
             message_id=message.id,
         )
-        await self._commit(self._messages.added_new(message), *event.changes, jobs=event.jobs)
+        if await self._commit(self._messages.added_new(message), *event.changes, jobs=event.jobs) is not None:
+            self._metrics.received(message)
 
 
 def _conversation(connection: Connection, updates: Sequence[Update]) -> str:
+    """The lane of one contact, or that of the whole connection when several wrote. Strangers choose what a peer is."""
     peers = {update.peer for update in updates if isinstance(update, Inbound)}
-    return f"{connection.key}/{peers.pop()}" if len(peers) == 1 else connection.key
+    return f"{connection.key}/{peers.pop()}" if len(peers) == 1 and _PLAIN.fullmatch(min(peers)) else connection.key

@@ -5,7 +5,8 @@ before that commit the message is still queued and is claimed again; after `sent
 sent; in between nobody knows, and the connection's `on_ambiguous` policy decides.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -13,12 +14,15 @@ import structlog
 
 from zapd import failpoint
 from zapd.announce import Announcer
+from zapd.errors import Unavailable
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.messaging.accounts import Accounts, Commit
+from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.receipts import Receipts
 from zapd.model.message import ONLY, Message, MessageStatus, sources
-from zapd.model.session import OnAmbiguous
+from zapd.model.session import OnAmbiguous, SessionState
 from zapd.model.webhook import Severity
+from zapd.store.commands import Change, Row
 from zapd.store.messages import MessageStore
 from zapd.whatsapp.transport import (
     PauseNewContacts,
@@ -33,6 +37,7 @@ log = structlog.get_logger("zapd.messaging")
 
 VERIFY_FOR = 60.0  #: seconds in which a late receipt may prove that a message left
 LOOK_AGAIN = 5.0  #: seconds a lane waits before it looks whether its session is back; a connect ends the wait
+RECORD_AGAIN = 0.5  #: seconds between tries to record a send while SQL is away
 S = MessageStatus
 
 
@@ -48,6 +53,7 @@ class Sender:
         announcer: Announcer,
         commit: Commit,
         now_ms: Callable[[], int],
+        metrics: MessageMetrics,
     ) -> None:
         self._accounts = accounts
         self._messages = messages
@@ -55,24 +61,33 @@ class Sender:
         self._announcer = announcer
         self._commit = commit
         self._now_ms = now_ms
+        self._metrics = metrics
 
     async def send(self, job: Job) -> Outcome:
         """Send one message and record how it ended."""
         body = orjson.loads(job.payload)
-        expires_at = body["expires_at"]
-        if not self._accounts.connected(job.tenant, body["connection_id"]):
-            return Snooze(LOOK_AGAIN, park_lane=True)
-        now = self._now_ms()
-        if expires_at is None or now < expires_at:
+        expires_at, now = body["expires_at"], self._now_ms()
+        expired = expires_at is not None and now >= expires_at
+        if not expired:
+            if not self._accounts.connected(job.tenant, body["connection_id"]):
+                return await self._not_connected(job.tenant, body["connection_id"])
             message = await self._claim(job, body, now)
             if message is not None:
                 return await self._transmit(message)
         message = await self._messages.get(job.tenant, body["message_id"])
         if message is not None and message.status is S.SENDING:
-            return await self._settle(message)
+            return await self._settle(message, expired=expired)
         if message is not None and message.status in sources(S.EXPIRED):
             await self._move(message, S.EXPIRED, "message.expired")
+        if message is not None and message.status is S.SENT and message.provider_id is not None:
+            await self._receipts.apply_parked(message, message.provider_id)  # if an earlier run died before it did
         return Done()  # sent, canceled, held: somebody settled it before this run
+
+    async def _not_connected(self, tenant: str, connection_id: str) -> Outcome:
+        connection = await self._accounts.find(tenant, connection_id)
+        if connection is None or connection.state is SessionState.CLOSED:
+            return Discard("connection_closed", "the connection was closed before the message left")
+        return Snooze(LOOK_AGAIN, park_lane=True)
 
     async def dead(self, job: Job, reason: str, error: str) -> None:
         """The job is given up: the message goes to `dlq`, before the job goes to the dead letters."""
@@ -91,7 +106,7 @@ class Sender:
             message_id=message_id,
         )
         row = await self._commit(self._messages.claimed(job.tenant, message_id, now), *event.changes)
-        return None if row is None else self._messages.of(row)
+        return None if row is None else self._counted(row, S.SENDING)
 
     async def _transmit(self, message: Message) -> Outcome:
         failpoint.reached("send.claimed")
@@ -109,11 +124,23 @@ class Sender:
         moved = self._messages.moved(
             message.tenant, message.id, to=S.SENT, frm=sources(S.SENT), at=at, provider_id=result.provider_id
         )
-        # No row: a receipt was faster and said so already.
-        await self._commit(moved, *event.changes, jobs=event.jobs)
+        if await self._record(moved, *event.changes, jobs=event.jobs):
+            self._metrics.sent(message, at)
         failpoint.reached("send.recorded")
         await self._receipts.apply_parked(message, result.provider_id)
         return Done()
+
+    async def _record(self, moved: Change, *then: Change, jobs: Sequence[Job]) -> bool:
+        """Keep what is known: forgetting it while SQL is away for a moment would send the message twice.
+
+        The job's timeout ends this. No row is no trouble: a receipt was faster and said so already.
+        """
+        while True:
+            try:
+                return await self._commit(moved, *then, jobs=jobs) is not None
+            except Unavailable as error:
+                log.warning("send.not_recorded", message_id=moved.key[1], reason=str(error))
+            await asyncio.sleep(RECORD_AGAIN)
 
     # --- how a send can end otherwise ---
 
@@ -136,11 +163,14 @@ class Sender:
             return await self._hold(message, error)
         return Retry(str(error), after=VERIFY_FOR if policy is OnAmbiguous.VERIFY else None)
 
-    async def _settle(self, message: Message) -> Outcome:
-        """A run found the message in `sending`: an earlier one died or doubted between the call and its record."""
+    async def _settle(self, message: Message, *, expired: bool) -> Outcome:
+        """A run found the message in `sending`: an earlier one died or doubted between the call and its record.
+
+        One that has expired meanwhile is held by every policy: it must not be sent late.
+        """
         policy = await self._policy(message)
         error = UnknownOutcome("unknown_outcome", "no answer told whether it left")
-        if policy is OnAmbiguous.HOLD:
+        if expired or policy is OnAmbiguous.HOLD:
             return await self._hold(message, error)
         waited = (self._now_ms() - (message.sending_at or 0)) / 1000
         if policy is OnAmbiguous.VERIFY and waited < VERIFY_FOR:
@@ -176,7 +206,12 @@ class Sender:
         frm = ONLY[message.status]
         moved = self._messages.moved(message.tenant, message.id, to=to, frm=frm, at=now, **fields)
         row = await self._commit(moved, *event.changes, jobs=event.jobs)
-        return None if row is None else self._messages.of(row)
+        return None if row is None else self._counted(row, to)
+
+    def _counted(self, row: Row, to: MessageStatus) -> Message:
+        message = self._messages.of(row)
+        self._metrics.moved(message, to)
+        return message
 
 
 def _wait_for(error: SendError) -> Snooze:

@@ -12,6 +12,7 @@ from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailabl
 from zapd.ids import Ids
 from zapd.jobs.job import Job
 from zapd.messaging.accounts import PRIORITY, RETRY_PRIORITY, SEND, Accounts, Commit
+from zapd.messaging.metrics import MessageMetrics
 from zapd.model.message import ONLY, RETRYABLE, Direction, Message, MessageStatus, sources
 from zapd.model.session import Connection, SessionState, key_of
 from zapd.store.commands import Change
@@ -67,6 +68,7 @@ class Messaging:
         check_content: Callable[[str, Any, frozenset[str]], None],
         ids: Ids,
         now_ms: Callable[[], int],
+        metrics: MessageMetrics,
     ) -> None:
         self._accounts = accounts
         self._messages = messages
@@ -79,6 +81,7 @@ class Messaging:
         self._check_content = check_content
         self._ids = ids
         self._now_ms = now_ms
+        self._metrics = metrics
 
     # --- submit: validate, then one commit holds the message and its job ---
 
@@ -88,6 +91,16 @@ class Messaging:
         Raises NotFound (connection), InvalidInput (naming field and rule), Conflict (the connection is closed, the id
         exists, or the idempotency key came with another body).
         """
+        try:
+            return await self._submit(request)
+        except (Conflict, InvalidInput):
+            # A repeat gets the first answer, also when the connection was closed or the message expired meanwhile.
+            first = await self._first_answer(request)
+            if first is None:
+                raise
+            return first
+
+    async def _submit(self, request: Submit) -> Submitted:
         connection = await self._accounts.find(request.tenant, request.connection_id)
         if connection is None:
             raise NotFound(f"there is no connection {request.connection_id}")
@@ -95,13 +108,14 @@ class Messaging:
             raise Conflict(f"connection {request.connection_id} is {connection.state}")
         message = self._message_of(request, connection)
         job = self._send_job(message, at=message.created_at)
+        if request.idempotency_key is not None:
+            return await self._submit_once(request, message, job)
         added: Change = self._messages.added(message)
         if request.message_id is not None:
             added = self._messages.added_new(message)
-        if request.idempotency_key is not None:
-            return await self._submit_once(request, message, job, added)
         if await self._commit(added, jobs=[job]) is None:
             raise Conflict(f"message {message.id} exists already")
+        self._metrics.submitted(message)
         return Submitted(id=message.id, job_id=job.id)
 
     def _message_of(self, request: Submit, connection: Connection) -> Message:
@@ -141,22 +155,32 @@ class Messaging:
             tenant=message.tenant,
         )
 
-    async def _submit_once(self, request: Submit, message: Message, job: Job, added: Change) -> Submitted:
+    async def _submit_once(self, request: Submit, message: Message, job: Job) -> Submitted:
         assert request.idempotency_key is not None
         assert request.fingerprint is not None
-        scope = f"send:{request.connection_id}"
-        if request.message_id and await self._messages.get(request.tenant, message.id):
-            raise Conflict(f"message {message.id} exists already")
         first = orjson.dumps({"id": message.id, "job_id": job.id})
         claim = self._idempotency.claimed(
-            request.tenant, scope, request.idempotency_key, request.fingerprint, first, message.created_at
+            request.tenant, _scope(request), request.idempotency_key, request.fingerprint, first, message.created_at
         )
-        if await self._commit(claim, added, jobs=[job]) is not None:
-            return Submitted(id=message.id, job_id=job.id)
-        earlier = await self._idempotency.get(request.tenant, scope, request.idempotency_key)
-        if earlier is None or earlier.fingerprint != request.fingerprint:
+        try:
+            claimed = await self._commit(claim, self._messages.added(message), jobs=[job])
+        except Conflict:  # the key stays free
+            raise Conflict(f"message {message.id} exists already") from None
+        if claimed is None:
+            raise Conflict("this Idempotency-Key came before")
+        self._metrics.submitted(message)
+        return Submitted(id=message.id, job_id=job.id)
+
+    async def _first_answer(self, request: Submit) -> Submitted | None:
+        """What the first request with this key got. Raises Conflict when it was another one."""
+        if request.idempotency_key is None:
+            return None
+        first = await self._idempotency.get(request.tenant, _scope(request), request.idempotency_key)
+        if first is None:
+            return None
+        if first.fingerprint != request.fingerprint:
             raise Conflict("this Idempotency-Key came before with another body")
-        return Submitted(**orjson.loads(earlier.response), repeated=True)
+        return Submitted(**orjson.loads(first.response), repeated=True)
 
     # --- what a person may do ---
 
@@ -186,6 +210,7 @@ class Messaging:
         row = await self._commit(moved, *changes, jobs=[self._send_job(again, at=now)])
         if row is None:
             raise Conflict("the message changed its state at this moment; look again")
+        self._metrics.moved(message, S.QUEUED)
         return self._messages.of(row)
 
     async def cancel(self, tenant: str, message_id: str) -> Message:
@@ -202,6 +227,7 @@ class Messaging:
         row = await self._commit(moved, *changes, jobs=event.jobs)
         if row is None:
             raise Conflict("the message changed its state at this moment; look again")
+        self._metrics.moved(message, S.CANCELED)
         if message.job_id is not None:
             await self._drop_job(message.job_id)
         return self._messages.of(row)
@@ -216,6 +242,10 @@ class Messaging:
         if message is None or message.direction is not Direction.OUTBOUND:
             raise NotFound(f"there is no outbound message {message_id}")
         return message
+
+
+def _scope(request: Submit) -> str:
+    return f"send:{request.connection_id}"
 
 
 def _again(message: Message, job_id: str) -> Message:

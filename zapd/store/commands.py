@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -59,13 +59,10 @@ class Insert:
 
     def build(self, rows: sa.CTE, dialect: sa.Dialect, /, *, returning: bool) -> sa.ClauseElement:
         """See `Shape`."""
-        insert: Any = sqlite.insert
-        if dialect.name == "postgresql":
-            from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415  # 3 MiB that SQLite does not need
         names = [c.name for c in self.columns]
         # The condition drops the filling; SQLite also needs one to tell ON CONFLICT from a join's ON.
         live = sa.select(*rows.c).where(next(iter(rows.c)).is_not(None))
-        statement = insert(self.table).from_select(names, live)
+        statement = _insert(self.table, dialect).from_select(names, live)
         if self.when_there == "skip":
             statement = statement.on_conflict_do_nothing()
         elif self.when_there == "replace":
@@ -73,6 +70,14 @@ class Insert:
             statement = statement.on_conflict_do_update(index_elements=names[: self.key], set_=new)
         keys = [self.table.c[name] for name in names[: self.key]]
         return statement.returning(*keys) if returning else statement
+
+
+def _insert(table: sa.Table, dialect: sa.Dialect) -> sqlite.Insert:
+    if dialect.name != "postgresql":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # 3 MiB that a daemon on SQLite does not need
+
+    return cast(sqlite.Insert, postgresql.insert(table))  # the same words, in another class
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -116,6 +116,13 @@ class ConnectionStore:
             sa.select(connections).where(_C.desired == Desired.CONNECTED.value).order_by(_C.created_at)
         )
 
+    async def counts(self) -> list[tuple[TransportName, SessionState, Desired, int]]:
+        """How many connections of all tenants have this transport, this state and this desired state."""
+        what = (_C.transport, _C.state, _C.desired)
+        query: sa.Select[Any] = sa.select(*what, sa.func.count()).group_by(*what)
+        rows = await self._database.fetch(query)
+        return [(TransportName(t), SessionState(state), Desired(desired), n) for t, state, desired, n in rows]
+
     async def _fetch(self, query: sa.Select[Any]) -> list[Connection]:
         return [self._of(row) for row in await self._database.fetch(query)]
 

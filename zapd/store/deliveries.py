@@ -11,7 +11,7 @@ from zapd.model.webhook import Attempt, Delivery, DeliveryState, Owner
 from zapd.store.commands import Change, Insert, Lookup, Row, Update, among, by_key, matching, word
 from zapd.store.database import Database
 from zapd.store.reader import Reader
-from zapd.store.tables import attempts, deliveries, events
+from zapd.store.tables import UNDELIVERED, attempts, deliveries, events
 
 D = DeliveryState
 _FINISHED = frozenset({D.DELIVERED, D.DEAD, D.CANCELED})
@@ -153,6 +153,11 @@ class DeliveryStore:
         """The deliveries of a message's events, the oldest first."""
         query = sa.select(deliveries).where(_D.tenant == tenant, _D.message_id == message_id).order_by(_D.id)
         return [_delivery_of(row) for row in await self._database.fetch(query)]
+
+    async def unfinished_counts(self) -> dict[DeliveryState, int]:
+        """How many deliveries of all tenants are in each state but `delivered`."""
+        query: sa.Select[Any] = sa.select(_D.state, sa.func.count()).where(UNDELIVERED).group_by(_D.state)
+        return {DeliveryState(state): count for state, count in await self._database.fetch(query)}
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
         """The attempts of a delivery, in order."""

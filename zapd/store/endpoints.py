@@ -20,6 +20,13 @@ _ADDED = Insert(table=endpoints, columns=_COLUMNS, when_there="skip")
 _UPDATED = Update(
     table=endpoints, columns=_COLUMNS, sets=lambda v: {column.name: v.c[column.name] for column in _COLUMNS[2:]}
 )
+# Only these columns: whoever changes the others at the same time must not lose them.
+_DISABLED = Update(
+    table=endpoints,
+    columns=(*_KEY, _E.url, _E.disabled_reason),
+    sets=lambda v: {"enabled": sa.false(), "disabled_reason": v.c.disabled_reason},
+    where=lambda v: [_E.enabled.is_(True), _E.url == v.c.url],
+)
 _DELETED = Delete(table=endpoints, columns=_KEY)
 _BY_ID = by_key(endpoints, _KEY)
 
@@ -41,6 +48,11 @@ class EndpointStore:
         return Change(_UPDATED, self._row(endpoint))
 
     @staticmethod
+    def disabled(endpoint: Endpoint, reason: str) -> Change:
+        """It is off: as a guard it has no row when it was off already, or has another URL by now."""
+        return Change(_DISABLED, (endpoint.tenant, endpoint.id, endpoint.url, reason))
+
+    @staticmethod
     def deleted(tenant: str, endpoint_id: str) -> Change:
         """It goes."""
         return Change(_DELETED, (tenant, endpoint_id))
@@ -58,6 +70,11 @@ class EndpointStore:
     async def all_enabled(self) -> list[Endpoint]:
         """The enabled endpoints of all tenants."""
         return await self._fetch(sa.select(endpoints).where(_E.enabled.is_(True)))
+
+    async def disabled_count(self) -> int:
+        """How many endpoints of all tenants are off."""
+        query: sa.Select[Any] = sa.select(sa.func.count()).select_from(endpoints).where(_E.enabled.is_(False))
+        return int((await self._database.fetch(query))[0][0])
 
     async def _fetch(self, query: sa.Select[Any]) -> list[Endpoint]:
         return [self._of(row) for row in await self._database.fetch(query)]

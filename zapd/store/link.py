@@ -112,7 +112,7 @@ class PostgresLink:
 
     def __init__(self, *, engine: "AsyncEngine") -> None:
         self._engine = engine
-        self._connection: "AsyncConnection" | None = None
+        self._connection: AsyncConnection | None = None
         self._driver: Any = None
 
     async def run(self, work: Work[T]) -> T:

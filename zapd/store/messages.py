@@ -128,7 +128,7 @@ class MessageStore:
     ) -> Change:
         """Compare-and-set of the status from one of `frm`; stamps `at` (ms) in the column of that status.
 
-        What is not given stays, but error and error_code are cleared. As a guard its row is the whole message, see `of`.
+        What is not given stays, but error and error_code are cleared. As a guard its row is the whole message: `of`.
         """
         if unknown := fields.keys() - set(_SETTABLE):
             raise TypeError(f"moved() cannot set {sorted(unknown)}")
@@ -180,6 +180,15 @@ class MessageStore:
         """Messages of all tenants that have been `sending` since before that time (ms)."""
         stale = sa.select(messages).where(ATTENTION, _M.status == S.SENDING.value, _M.sending_at < before)
         return [self.of(row) for row in await self._database.fetch(stale.limit(limit))]
+
+    async def held_count(self) -> int:
+        """How many messages of all tenants wait for a person or a late receipt."""
+        held: sa.Select[Any] = sa.select(sa.func.count()).select_from(messages)
+        return int((await self._database.fetch(held.where(ATTENTION, _M.status == S.HELD.value)))[0][0])
+
+    async def parked_count(self) -> int:
+        """How many receipts of all tenants wait for their message."""
+        return int((await self._database.fetch(sa.select(sa.func.count()).select_from(parked_receipts)))[0][0])
 
     async def counts(self, tenant: str) -> dict[MessageStatus, int]:
         """How many messages are in each status. Reads the whole table: for people, not for loops."""

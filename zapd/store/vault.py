@@ -9,11 +9,12 @@ import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING
 
 from zapd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
 _ID_BYTES = 8
@@ -27,24 +28,36 @@ class Vault:
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise ConfigError(f"state.key = the vault needs keys of {KEY_BYTES} bytes")
         self._random_bytes = random_bytes
-        self._ciphers = {_id_of(key): AESGCM(key) for key in keys}
+        self._keys = {_id_of(key): key for key in keys}
+        self._ciphers: dict[bytes, AESGCM] = {}
         self._newest = _id_of(keys[0])
 
     def seal(self, plain: bytes, *, place: str) -> bytes:
         """Encrypt what belongs to `place` (for example `connections/<tenant>/<id>`)."""
         nonce = self._random_bytes(_NONCE_BYTES)
-        return self._newest + nonce + self._ciphers[self._newest].encrypt(nonce, plain, place.encode())
+        return self._newest + nonce + self._cipher(self._newest).encrypt(nonce, plain, place.encode())
 
     def open(self, sealed: bytes, *, place: str) -> bytes:
         """Decrypt. Raises ConfigError when the key is another one, or the value was changed or moved."""
         key_id, nonce = sealed[:_ID_BYTES], sealed[_ID_BYTES : _ID_BYTES + _NONCE_BYTES]
-        cipher = self._ciphers.get(key_id)
-        if cipher is None:
+        if key_id not in self._keys:
             raise ConfigError(f"the vault's key file has no key {key_id.hex()}, which sealed {place}")
+        cipher = self._cipher(key_id)
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  # see `_cipher`
+
         try:
             return cipher.decrypt(nonce, sealed[_ID_BYTES + _NONCE_BYTES :], place.encode())
         except InvalidTag:
             raise ConfigError(f"what is sealed for {place} was changed, or belongs elsewhere") from None
+
+    def _cipher(self, key_id: bytes) -> "AESGCM":
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            # A daemon that has no secret to keep yet does without its 6 MiB, and starts sooner.
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
+            cipher = self._ciphers[key_id] = AESGCM(self._keys[key_id])
+        return cipher
 
 
 def load_keys(path: Path, *, random_bytes: Callable[[int], bytes]) -> list[bytes]:

@@ -141,4 +141,4 @@ class Writer:
         metrics.commit_statements.observe(sum(caller.commit.size for caller in batch))
         for result in results:
             if isinstance(result, Exception):
-                metrics.errors.labels(kind=type(result).__name__).inc()
+                metrics.failed(result)

@@ -81,6 +81,8 @@ class HttpMetrics:
             buckets=_ACCEPT_SECONDS,
             registry=registry,
         )
+        viewers = Gauge("zapd_stream_viewers", "Open event streams.", ["stream"], registry=registry)
+        self.viewers = viewers.labels("api")
         for scope in LIMIT_SCOPES:
             self.limited.labels(scope)
         for kind in ACCEPT_KINDS:

@@ -79,7 +79,8 @@ def build(
     app[need.KEYRING] = keyring
     app[need.COMMIT] = commit
     app[need.DRAINING] = draining
-    app[need.VIEWERS] = need.Viewers()
+    viewers = app[need.VIEWERS] = need.Viewers()
+    metrics.viewers.set_function(lambda: viewers.count)
     app[need.IDS] = ids
     app[need.NOW_MS] = now_ms
     app[need.ROUTES] = routes

@@ -26,6 +26,7 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 Priority = Annotated[int, Field(ge=1, le=MAX_PRIORITY, description="the higher, the more urgent")]
 Payload = dict[str, Any]
+_ONE_LINE = r"^[^|\x00-\x1f\x7f]*$"  # the engine keeps kind and lane in a header line whose fields `|` parts
 
 
 class Body(BaseModel):
@@ -116,11 +117,11 @@ class JobItem(Body):
     """One job for a queue of the operator's."""
 
     id: Id | None = None
-    kind: str = Field(default="", max_length=64)
+    kind: str = Field(default="", max_length=64, pattern=_ONE_LINE)
     payload: Any
     priority: Priority | None = None
     run_at: AwareDatetime | None = None
-    lane: str = Field(default="", max_length=200)
+    lane: str = Field(default="", max_length=200, pattern=_ONE_LINE)
 
 
 class EnqueueJobs(Body):

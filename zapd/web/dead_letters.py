@@ -115,23 +115,22 @@ async def retry_job(app: web.Application, job: Job) -> None:
 
 async def _matching(request: web.Request, wanted: bodies.DeadFilter, limit: int) -> list[Job]:
     """The caller's dead jobs that fit, at most `limit`; all are read before anything is done to them."""
-    tenant = key_of(request).tenant
+    tenant, ids = key_of(request).tenant, None if wanted.ids is None else frozenset(wanted.ids)
     fitting: list[Job] = []
     for queue in _queues(request, wanted.queue):
         after: str | None = None
         while len(fitting) < limit:
             found = await request.app[need.JOBS].list_jobs(queue, JobState.DEAD, after, STEP)
-            fitting += [view.job for view in found.jobs if view.job and _fits(view, view.job, tenant, wanted)]
+            letters = [(view, view.job) for view in found.jobs if view.job and view.job.tenant == tenant]
+            fitting += [job for view, job in letters if _fits(view, wanted.reason, ids)]
             after = found.next
             if after is None:
                 break
     return fitting[:limit]
 
 
-def _fits(view: JobView, job: Job, tenant: str, wanted: bodies.DeadFilter) -> bool:
-    return (
-        job.tenant == tenant and wanted.reason in (None, view.reason) and (wanted.ids is None or view.id in wanted.ids)
-    )
+def _fits(view: JobView, reason: str | None, ids: frozenset[str] | None) -> bool:
+    return reason in (None, view.reason) and (ids is None or view.id in ids)
 
 
 def _queues(request: web.Request, named: str | None) -> list[str]:

@@ -86,7 +86,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 async def _start(request: web.Request) -> int:
     given = request.headers.get("Last-Event-ID", "")
-    if given.isascii() and given.isdigit():
+    if given.isascii() and given.isdigit() and len(given) < 19:  # what the database can hold
         return int(given)
     return await request.app[need.EVENTS].last_seq()
 

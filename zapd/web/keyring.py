@@ -125,4 +125,5 @@ class Keyring:
 
 def digest_of(token: str) -> bytes:
     """SHA-256: enough for a token of 256 random bits, and cheap enough for every request."""
-    return hashlib.sha256(token.encode()).digest()
+    # A header's bytes that are not UTF-8 come as surrogates, which do not encode otherwise.
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()

@@ -174,8 +174,7 @@ class Deliverer:
             await self._commit(self._moved(delivery, DeliveryState.DELIVERED), recorded)
             failpoint.reached("delivery.recorded")
             return Done()
-        if answer.status == _GONE:
-            await self._disable(endpoint, delivery, recorded)
+        if answer.status == _GONE and await self._disable(endpoint, delivery, recorded):
             return Done()
         outcome, wait = self._later(job, delivery, answer, answer.failure.error)
         next_at = self._now_ms() + round(wait * 1000)
@@ -193,7 +192,8 @@ class Deliverer:
         wait = max(hint or 0.0, self._backoff.delay(job.attempt, random=_floor))  # the pool adds its jitter to this
         return Retry(error, after=wait), wait
 
-    async def _disable(self, endpoint: Endpoint, delivery: Delivery, recorded: Change) -> None:
+    async def _disable(self, endpoint: Endpoint, delivery: Delivery, recorded: Change) -> bool:
+        """False: it was off already, or its URL was changed during the POST: then a 410 says nothing of the new one."""
         reason = "answered 410 Gone"
         told = self._announce(
             DISABLED,
@@ -202,10 +202,12 @@ class Deliverer:
             data={"endpoint_id": endpoint.id, "reason": reason},
             severity=Severity.ERROR,
         )
-        off = self._endpoints.updated(replace(endpoint, enabled=False, disabled_reason=reason))
-        await self._commit(self._moved(delivery, DeliveryState.CANCELED), recorded, off, *told.changes, jobs=told.jobs)
+        off, over = self._endpoints.disabled(endpoint, reason), self._moved(delivery, DeliveryState.CANCELED)
+        if await self._commit(off, over, recorded, *told.changes, jobs=told.jobs) is None:
+            return False
         await self._fanout.refresh()
         log.warning("endpoint.disabled", endpoint=endpoint.id, reason=reason)
+        return True
 
     async def _enabled(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         known = self._fanout.enabled(tenant, endpoint_id)

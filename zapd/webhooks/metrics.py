@@ -8,6 +8,8 @@ from zapd.model.webhook import DeliveryState
 
 RESULTS = ("ok", "client_error", "server_error", "redirect", "timeout", "connect", "tls", "dns", "blocked")
 _HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+#: Of the delivered ones there may be millions; `zapd_delivery_attempts_total{result="ok"}` counts them.
+_COUNTED = [state for state in DeliveryState if state is not DeliveryState.DELIVERED]
 _LAG_SECONDS = (0.1, 0.5, 1, 5, 30, 60, 300, 1800, 7200)
 
 
@@ -15,7 +17,9 @@ class WebhookMetrics:
     """Collectors on `registry`. Every result is there from the start: a rate must not miss the first."""
 
     def __init__(self, *, registry: CollectorRegistry) -> None:
-        self.deliveries = Gauge("zapd_deliveries", "Deliveries by state.", ["state"], registry=registry)
+        self.deliveries = Gauge(
+            "zapd_deliveries", "Deliveries by state, without those that were delivered.", ["state"], registry=registry
+        )
         attempts = Counter("zapd_delivery_attempts", "POSTs by result.", ["result"], registry=registry)
         self.results = {result: attempts.labels(result) for result in RESULTS}
         self.duration = Histogram(
@@ -36,9 +40,13 @@ class WebhookMetrics:
             ["state"],
             registry=registry,
         )
+        for state in _COUNTED:
+            self.deliveries.labels(state.value)
+        for name in ("enabled", "failing", "disabled"):
+            self.endpoints.labels(name)
 
     def sampled(self, *, deliveries: Mapping[DeliveryState, int], disabled_endpoints: int) -> None:
         """Show what was counted in SQL; too dear to count at every change."""
-        for state in DeliveryState:
+        for state in _COUNTED:
             self.deliveries.labels(state.value).set(deliveries.get(state, 0))
         self.endpoints.labels("disabled").set(disabled_endpoints)

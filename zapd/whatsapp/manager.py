@@ -8,7 +8,8 @@ import structlog
 
 from zapd.errors import FieldError, InvalidInput, Unavailable
 from zapd.model.session import Connection, SessionState, TransportName
-from zapd.whatsapp.session import OnRaw, OnState, Session
+from zapd.whatsapp.metrics import Calls
+from zapd.whatsapp.session import OnRaw, OnState, OnUp, Session
 from zapd.whatsapp.transport import StateChange, Transport
 
 log = structlog.get_logger("zapd.sessions")
@@ -33,14 +34,18 @@ class SessionManager:
         wanted: Callable[[], Awaitable[Sequence[Connection]]],
         on_state: OnState,
         on_raw: OnRaw,
+        on_up: OnUp,
         random: Callable[[], float],
+        calls: Mapping[str, Calls] | None = None,
         start_gap: float = 0.02,
     ) -> None:
         self._transports = transports
         self._wanted = wanted
         self._on_state = on_state
         self._on_raw = on_raw
+        self._on_up = on_up
         self._random = random
+        self._calls = calls or {}
         self._start_gap = start_gap
         self._sessions: dict[Key, Session] = {}
         self._to_start: dict[Key, Connection] = {}  # of the boot; a command for one of them takes it out
@@ -119,7 +124,9 @@ class SessionManager:
             transport=make(connection),
             on_state=self._on_state,
             on_raw=self._on_raw,
+            on_up=self._on_up,
             random=self._random,
+            calls=self._calls.get(connection.transport),
         )
 
     async def _start_wanted(self, connection: Connection) -> None:

@@ -4,8 +4,6 @@ import asyncio
 import io
 from functools import lru_cache
 
-import segno
-
 
 async def png(text: str, *, scale: int = 6) -> bytes:
     """A PNG, `scale` pixels a module."""
@@ -24,6 +22,8 @@ async def terminal(text: str) -> str:
 
 @lru_cache(maxsize=32)  # a dashboard asks for the same code again and again
 def _draw(text: str, kind: str, scale: int) -> bytes:
+    import segno  # noqa: PLC0415  # 1 MiB that most daemons never use; this is a thread, so nobody waits for it
+
     code = segno.make(text, micro=False, error="l")
     if kind == "terminal":
         lines = io.StringIO()

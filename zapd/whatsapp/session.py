@@ -9,6 +9,7 @@ sends are refused.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from zapd.backoff import Backoff
 from zapd.model.message import Message
 from zapd.model.session import TRANSITIONS, Connection, SessionState
+from zapd.whatsapp.metrics import Calls
 from zapd.whatsapp.transport import NotConnected, PauseSession, QrCode, SendResult, StateChange, Transport
 
 log = structlog.get_logger("zapd.session")
@@ -34,10 +36,14 @@ _UP = {
 
 OnState = Callable[[Connection, StateChange | QrCode], Awaitable[None]]
 OnRaw = Callable[[Connection, bytes], Awaitable[None]]
+OnUp = Callable[[Connection], Awaitable[None]]
 
 
 class Session:
-    """One WhatsApp account. `state` changes only after `on_state` has stored the change."""
+    """One WhatsApp account. `state` changes only after `on_state` has stored the change.
+
+    `on_up` is told of a `connected` after sends are possible: what it wakes must not find the old state.
+    """
 
     def __init__(
         self,
@@ -46,7 +52,9 @@ class Session:
         transport: Transport,
         on_state: OnState,
         on_raw: OnRaw,
+        on_up: OnUp,
         random: Callable[[], float],
+        calls: Calls | None = None,
         backoff: Backoff = RECONNECT,
     ) -> None:
         self.connection = connection
@@ -55,7 +63,9 @@ class Session:
         self.reason = connection.reason
         self._on_state = on_state
         self._on_raw = on_raw
+        self._on_up = on_up
         self._random = random
+        self._calls = calls or Calls()
         self._backoff = backoff
         self._task: asyncio.Task[None] | None = None
         self._wire = SessionState.CREATED  # what the transport last said of itself
@@ -112,7 +122,7 @@ class Session:
         self._sending += 1
         self._quiet.clear()
         try:
-            return await self.transport.send(message)
+            return await self._call(message)
         except PauseSession as trouble:
             self._finish(StateChange(state=trouble.state, reason=trouble.code))
             raise
@@ -120,6 +130,16 @@ class Session:
             self._sending -= 1
             if not self._sending:
                 self._quiet.set()
+
+    async def _call(self, message: Message) -> SendResult:
+        started = time.perf_counter()
+        try:
+            return await self.transport.send(message)
+        except Exception as error:
+            self._calls.failed(error)
+            raise
+        finally:
+            self._calls.seconds.observe(time.perf_counter() - started)
 
     def _may_send(self) -> bool:
         up = self._open and self._end is not None and not self._end.done()
@@ -211,3 +231,5 @@ class Session:
             await self._on_state(self.connection, change)
             log.info("session.changed", connection_id=self.connection.id, state=change.state, reason=change.reason)
             self.state, self.reason = change.state, change.reason
+        if change.state is SessionState.CONNECTED:
+            await self._on_up(self.connection)

@@ -1,30 +1,36 @@
 """The schema that the migrations make, and what happens when it is not the one the program needs."""
 
 import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support.store import message
 from zapd.errors import ConfigError, Unavailable
 from zapd.store.database import HEAD, MIGRATIONS, Database
+from zapd.store.engine import Engine, PostgresEngine, SqliteEngine
 from zapd.store.messages import MessageStore
 from zapd.store.reader import Reader
 from zapd.store.tables import metadata
 from zapd.store.writer import Writer
 
 
-async def inspected(url: str, look: object) -> object:
-    engine = create_async_engine(url)
-    async with engine.connect() as connection:
-        found: object = await connection.run_sync(look)  # type: ignore[arg-type]  # any function of a connection
-    await engine.dispose()
+async def inspected(url: str, look: Callable[[sa.Connection], object]) -> object:
+    address = sa.make_url(url)
+    engine: Engine = PostgresEngine(url=address)
+    if address.get_backend_name() == "sqlite":
+        engine = SqliteEngine(path=address.database or "")
+    found = await engine.run(look)
+    await engine.close()
     return found
 
 
@@ -79,7 +85,6 @@ async def test_an_empty_database_must_be_migrated(database_url: str) -> None:
 async def test_a_database_of_a_newer_program_is_left_alone(database: Database, database_url: str) -> None:
     def from_the_future(connection: sa.Connection) -> None:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-        connection.commit()
 
     await inspected(database_url, from_the_future)
 
@@ -118,3 +123,52 @@ async def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> No
 def test_sqlite_in_memory_is_refused() -> None:
     with pytest.raises(ConfigError):
         Database(url="sqlite+aiosqlite:///:memory:")
+
+
+def schema(path: Path) -> dict[str, object]:
+    """What SQLite itself knows of a file's tables: columns, indexes and their columns, what is partial."""
+    with closing(sqlite3.connect(path)) as connection:
+
+        def pragma(name: str, of: str) -> list[tuple[object, ...]]:
+            return connection.execute(f"PRAGMA {name}('{of}')").fetchall()
+
+        return {
+            table: {
+                "columns": pragma("table_info", table),
+                "autoincrement": "AUTOINCREMENT" in sql,
+                "indexes": {
+                    str(index): (rest, [row[2] for row in pragma("index_info", str(index))])
+                    for _, index, *rest in sorted(pragma("index_list", table), key=lambda row: str(row[1]))
+                },
+            }
+            for table, sql in connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+        }
+
+
+async def test_an_empty_sqlite_file_gets_what_the_migrations_make(tmp_path: Path) -> None:
+    database = Database(url=f"sqlite:///{tmp_path}/new.db")
+    await database.migrate()
+    await database.check_version()
+    await database.close()
+
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/migrated.db")
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(MIGRATIONS))
+        command.upgrade(config, "head")
+    engine.dispose()
+
+    assert schema(tmp_path / "new.db") == schema(tmp_path / "migrated.db")
+
+
+async def test_sqlite_makes_all_of_a_schema_or_nothing(tmp_path: Path) -> None:
+    def half(connection: sa.Connection) -> None:
+        connection.execute(sa.text("CREATE TABLE half (id TEXT)"))
+        raise RuntimeError
+
+    engine = SqliteEngine(path=str(tmp_path / "zapd.db"))
+    with pytest.raises(RuntimeError):
+        await engine.run(half)
+    await engine.close()
+
+    assert schema(tmp_path / "zapd.db") == {}

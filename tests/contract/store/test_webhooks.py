@@ -93,6 +93,18 @@ async def test_an_endpoint_comes_back_whole(writer: Writer, endpoints: EndpointS
     assert await endpoints.get(TENANT, "end_1") is None
 
 
+async def test_an_endpoint_is_disabled_once_and_only_with_the_url_that_was_seen(
+    writer: Writer, endpoints: EndpointStore
+) -> None:
+    await writer.commit(endpoints.added(endpoint()))
+
+    assert await writer.commit(endpoints.disabled(endpoint(url="https://elsewhere.example"), "410")) is None
+    assert await writer.commit(endpoints.disabled(endpoint(), "410")) is not None
+    assert await writer.commit(endpoints.disabled(endpoint(), "again")) is None
+
+    assert await endpoints.get(TENANT, "end_1") == endpoint(enabled=False, disabled_reason="410")
+
+
 async def test_secrets_are_sealed_and_need_their_key(
     writer: Writer, reader: Reader, database: Database, endpoints: EndpointStore
 ) -> None:

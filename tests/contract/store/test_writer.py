@@ -243,5 +243,5 @@ async def test_commits_are_measured(database: Database, outbox: OutboxStore) -> 
     await running
 
     assert registry.get_sample_value("zapd_sql_commit_duration_seconds_count") == 2
-    assert registry.get_sample_value("zapd_sql_errors_total", {"kind": "Conflict"}) == 1
+    assert registry.get_sample_value("zapd_sql_errors_total", {"kind": "conflict"}) == 1
     assert registry.get_sample_value("zapd_sql_writer_waiting") == 0

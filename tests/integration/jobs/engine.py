@@ -53,10 +53,10 @@ class Engine:
         self.metrics = JobMetrics(registry=CollectorRegistry(), queues=[queue.name for queue in queues])
         self.broker = self.another("a")
 
-    def another(self, node: str, boot: str = "1") -> Broker:
+    def another(self, node: str, boot: str = "1", **given: float) -> Broker:
         scripts = Scripts(client=self.redis, metrics=self.metrics)
         return Broker(
-            scripts=scripts, heartbeats=scripts, queues=self.queues, node=node, boot=boot, metrics=self.metrics
+            scripts=scripts, heartbeats=scripts, queues=self.queues, node=node, boot=boot, metrics=self.metrics, **given
         )
 
     def job(self, job_id: str = "", **changes: Any) -> Job:

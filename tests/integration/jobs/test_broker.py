@@ -295,10 +295,19 @@ async def test_clean_forgets_old_letters_and_leaves_no_key_of_an_empty_queue(eng
     claimed = await claim(engine)
     await engine.broker.finish(QUEUE, [*ended(claimed[:1], Ending.DEAD, reason="no"), *done(claimed[1:])])
 
-    assert await engine.broker.clean(QUEUE, completed_for=0, dead_for=0) == (2, 1)
+    assert await engine.another("a", completed_for=0, dead_for=0).clean(QUEUE) == (2, 1)
     await engine.broker.leave(QUEUE)
 
     assert {name.rsplit(b":", 1)[1] for name in await engine.redis.keys()} == {b"stat"}
+
+
+async def test_clean_keeps_letters_as_long_as_the_operator_wants(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job(), engine.job()])
+    claimed = await claim(engine)
+    await engine.broker.finish(QUEUE, [*ended(claimed[:1], Ending.DEAD, reason="no"), *done(claimed[1:])])
+
+    assert await engine.another("a", completed_for=0).clean(QUEUE) == (1, 0)
+    assert await engine.another("a", dead_for=0).clean(QUEUE) == (0, 1)
 
 
 async def test_it_goes_on_after_the_data_is_gone(engine: Engine) -> None:
@@ -324,10 +333,30 @@ async def test_after_a_flush_no_later_job_gets_ahead_of_those_that_must_come_bac
     with pytest.raises(Lost):
         await engine.broker.enqueue([second], after_others=True)
 
-    await engine.broker.refill()
+    assert await engine.broker.refill()
+    assert not await engine.broker.refill()
     await engine.broker.enqueue([first, second], after_others=True)
 
     assert ids((await engine.broker.claim(QUEUE, 10)).jobs) == [first.id, second.id]
+
+
+@pytest.mark.parametrize("told", ["here", "elsewhere"])
+async def test_a_pause_outlives_the_loss_of_all_data(engine: Engine, told: str) -> None:
+    await engine.broker.refill()
+    await (engine.broker if told == "here" else engine.another("b")).pause(QUEUE)
+    if told == "elsewhere":
+        await engine.broker.stats(QUEUE)  # as upkeep does all the time
+    await engine.redis.flushall()
+    assert not (await engine.broker.stats(QUEUE)).paused
+
+    await engine.broker.refill()
+    await engine.broker.enqueue([engine.job()], after_others=True)
+    assert await claim(engine) == []
+
+    await engine.broker.resume(QUEUE)
+    await engine.redis.flushall()
+    await engine.broker.refill()
+    assert not (await engine.broker.stats(QUEUE)).paused
 
 
 async def test_a_job_that_cannot_be_read_is_dead_and_in_nobodys_way(engine: Engine) -> None:

@@ -97,6 +97,29 @@ async def test_one_lane_can_have_limits_of_its_own(engine: Engine) -> None:
     assert await claim(engine) == []
 
 
+async def test_a_job_that_was_claimed_before_the_wake_does_not_park_the_lane_after_it(engine: Engine) -> None:
+    jobs = [engine.job(lane="x") for _ in range(2)]
+    await engine.broker.enqueue(jobs)
+    claimed = await claim(engine)
+    await engine.broker.wake_lane(QUEUE, "x")  # the session came up while the handler still believed it was down
+    await engine.broker.finish(QUEUE, ended(claimed, Ending.PARK, 60_000))
+    again = await claim(engine)
+    assert ids(again) == [jobs[0].id]
+
+    await engine.broker.finish(QUEUE, ended(again, Ending.PARK, 60_000))
+    assert await claim(engine) == []
+
+
+async def test_a_lane_whose_past_is_unknown_starts_at_its_rate_without_a_burst(engine: Engine) -> None:
+    engine.configure(settings(lane_rate_per_minute=60, lane_burst=5, lane_cap=10))
+    await engine.broker.spend_burst(QUEUE, "x")
+    await engine.broker.enqueue([engine.job(lane="x")])
+    waiting = await engine.broker.claim(QUEUE, 5)
+    assert waiting.jobs == []
+    assert waiting.wait is not None
+    assert 0.5 < waiting.wait <= 1
+
+
 async def test_a_parked_lane_waits_and_keeps_its_order(engine: Engine) -> None:
     jobs = [engine.job(lane="x") for _ in range(3)]
     await engine.broker.enqueue(jobs)

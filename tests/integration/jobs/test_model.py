@@ -46,6 +46,7 @@ class Model:
     turns: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))  #: level -> lane -> turn
     flying: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     parked: set[str] = field(default_factory=set)
+    woken: dict[str, int] = field(default_factory=lambda: defaultdict(int))  #: in flight since before the last wake
     dead: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     paused: bool = False
@@ -79,7 +80,9 @@ class Model:
         if not lane:
             return
         self.flying[lane] -= 1
-        if park:
+        if self.woken[lane]:
+            self.woken[lane] = min(self.woken[lane] - 1, self.flying[lane])
+        elif park:
             self.parked.add(lane)
         self.arm(lane, overwrite=park)
 
@@ -307,6 +310,7 @@ class Machine(RuleBasedStateMachine):
         if wake:
             self.run(self.brokers["a"].wake_lane(QUEUE, lane))
             self.model.parked.discard(lane)
+            self.model.woken[lane] = self.model.flying[lane]
         else:
             self.run(self.brokers["a"].park_lane(QUEUE, lane, 3600))
             self.model.parked.add(lane)
@@ -387,7 +391,7 @@ class Machine(RuleBasedStateMachine):
             if claim.jobs:
                 await broker.finish(QUEUE, [Finished(claimed, Ending.DONE) for claimed in claim.jobs])
             more = bool(claim.jobs) or claim.more
-        await broker.clean(QUEUE, completed_for=0, dead_for=0)
+        await self.engine.another("a", completed_for=0, dead_for=0).clean(QUEUE)
         for each in self.brokers.values():
             await each.leave(QUEUE)
         assert {name.decode().rpartition("}:")[2] for name in await redis.keys()} <= {"stat"}

@@ -445,3 +445,36 @@ async def test_what_a_claim_took_while_its_answer_was_lost_is_run(engine: Engine
 
     await eventually(lambda: len(engine.over) == 2)
     assert await engine.broker.finish(QUEUE, done(stranded)) == [False]
+
+
+async def test_a_dispatcher_that_starts_again_finds_what_it_had_claimed_and_not_started(engine: Engine) -> None:
+    """It died between the two: its heartbeat goes on, so nobody else would ever take the job."""
+    await engine.broker.enqueue([engine.job()])
+    dispatcher = Dispatcher(broker=engine.broker, pools=[engine.pool(Recorder())])
+    first = asyncio.create_task(dispatcher.run())
+    await eventually(lambda: len(engine.over) == 1)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await engine.broker.enqueue([engine.job()])
+    await engine.broker.claim(QUEUE, 1)
+
+    second = asyncio.create_task(dispatcher.run())
+    await eventually(lambda: len(engine.over) == 2)
+
+    await dispatcher.stop()
+    await second
+
+
+async def test_finishes_that_failed_for_good_are_not_held_for_ever(engine: Engine, monkeypatch: Any) -> None:
+    async def broken(*_: object) -> list[bool]:
+        raise ValueError
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # else the loop reports the dead task
+    pool = engine.pool(Recorder())
+    await engine.broker.enqueue([engine.job()])
+    claimed = (await engine.broker.claim(QUEUE, 1)).jobs
+    monkeypatch.setattr(engine.broker, "finish", broken)
+
+    pool.start(claimed)
+
+    await eventually(lambda: not pool.held())

@@ -113,3 +113,10 @@ async def test_a_key_for_a_connection_that_is_not_there_is_422(daemon: Daemon) -
     body = {"label": "x", "scopes": ["read"], "connection_id": "nope"}
     status, problem = await daemon.call("POST", "/keys", body)
     assert (status, problem["errors"][0]["field"]) == (422, "connection_id")
+
+
+async def test_nobody_else_on_the_machine_can_read_what_is_kept(daemon: Daemon) -> None:
+    """Also in a directory that was there before, with whatever mode."""
+    kept = [path for path in daemon.state.rglob("*") if path not in (daemon.config, daemon.log)]
+    assert {"zapd.db", "admin.key", "data.key"} <= {path.name for path in kept}
+    assert [path for path in kept if path.stat().st_mode & 0o077] == []

@@ -1,5 +1,6 @@
 """What the API answers to what it must not take."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -111,6 +112,41 @@ async def test_an_idempotency_key_gives_the_first_answer_and_refuses_another_bod
     assert other[0] == 409
 
 
+async def test_an_idempotency_key_gives_the_first_answer_also_when_the_client_chose_the_messages_id(
+    daemon: Daemon, connection: str
+) -> None:
+    path, body = f"/connections/{connection}/send", {**TEXT, "message_id": "order-2"}
+    first = await daemon.call("POST", path, body, headers={"Idempotency-Key": "k2"})
+    again = await daemon.call("POST", path, body, headers={"Idempotency-Key": "k2"})
+    taken = await daemon.call("POST", path, body, headers={"Idempotency-Key": "k3"})
+    assert first[0] == again[0] == 202
+    assert first[1] == again[1]
+    assert taken[0] == 409
+    other = await daemon.call("POST", path, {**TEXT, "message_id": "order-3"}, headers={"Idempotency-Key": "k3"})
+    assert other[0] == 202  # what was refused did not use the key up
+
+
+@pytest.mark.parametrize(
+    ("request_line", "header", "status"),
+    [
+        (b"GET /connections", b"Authorization: Bearer \xff\xfe", 401),
+        (b"GET /connections", b"X-Api-Key: \xff", 401),
+        (b"POST /hooks/cloud/meta", b"X-Hub-Signature-256: sha256=\xff", 401),
+        (b"GET /hooks/cloud/meta?hub.mode=subscribe&hub.verify_token=%ff", b"Accept: */*", 403),
+    ],
+)
+async def test_a_secret_that_is_not_utf_8_is_a_wrong_secret(
+    daemon: Daemon, request_line: bytes, header: bytes, status: int
+) -> None:
+    config = {"phone_number_id": "1", "access_token": "a", "app_secret": "s", "verify_token": "v"}
+    await daemon.call("POST", "/connections", {"label": "x", "transport": "cloud", "id": "meta", "config": config})
+    reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+    writer.write(request_line + b" HTTP/1.1\r\nHost: zapd\r\nContent-Length: 0\r\n" + header + b"\r\n\r\n")
+    answered = await reader.readline()
+    writer.close()
+    assert int(answered.split()[1]) == status
+
+
 async def test_a_code_is_409_when_there_is_none(daemon: Daemon, connection: str) -> None:
     status, problem = await daemon.call("GET", f"/connections/{connection}/qr")
     assert status == 409
@@ -153,3 +189,23 @@ async def test_an_endpoint_that_would_never_work_is_422(daemon: Daemon) -> None:
 async def test_jobs_go_only_into_queues_of_the_operators_own(daemon: Daemon) -> None:
     status, problem = await daemon.call("POST", "/queues/message:send/jobs", {"jobs": [{"payload": 1}]})
     assert (status, fields(problem)) == (422, ["queue"])
+
+
+@pytest.mark.parametrize(
+    ("state", "after"), [("waiting", "r:5/zzz"), ("staged", "-5"), ("delayed", "x"), ("dead", "9" * 30)]
+)
+async def test_a_cursor_that_no_page_gave_is_422(daemon: Daemon, state: str, after: str) -> None:
+    status, problem = await daemon.call("GET", f"/queues/message:send/jobs?state={state}&after={after}")
+    assert (status, fields(problem)) == (422, ["after"])
+
+
+async def test_a_stream_starts_also_after_an_event_that_no_log_can_hold(daemon: Daemon) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+    key = f"Authorization: Bearer {daemon.key}\r\nLast-Event-ID: {'9' * 30}\r\n"
+    writer.write(f"GET /stream HTTP/1.1\r\nHost: zapd\r\n{key}\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    await daemon.connect(id="streamed")
+    told = await reader.readuntil(b"connection.state")
+    writer.close()
+    assert b"200 OK" in head
+    assert b"Internal" not in told

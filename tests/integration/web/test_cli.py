@@ -51,12 +51,23 @@ async def test_a_message_goes_from_the_command_line_to_the_network(daemon: Daemo
     assert sent["id"] in listed
 
 
-@pytest.mark.parametrize("command", ["connections", "queues", "dead", "endpoints", "keys", "status"])
+LISTS = ["connections", "queues", "dead", "events", "endpoints", "deliveries", "keys", "status"]
+
+
+@pytest.mark.parametrize("command", LISTS)
 async def test_a_command_shows_a_table_for_people_and_json_for_programs(daemon: Daemon, command: str) -> None:
     assert isinstance(await asked(daemon, command), dict)
-    code, out, _ = await zapd(daemon, command)
+    code, out, err = await zapd(daemon, command)
     assert code == 0
-    assert out.strip()
+    assert out.strip() or err == "none\n"
+
+
+async def test_the_status_says_in_words_what_runs(daemon: Daemon) -> None:
+    _, out, _ = await zapd(daemon, "status")
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
+    assert "running" in lines["zapd"]
+    assert "all up" in lines["parts"]
+    assert lines["message:send"].split()[-1] == "no"
 
 
 async def test_a_key_is_made_used_and_revoked(daemon: Daemon) -> None:
@@ -69,17 +80,31 @@ async def test_a_key_is_made_used_and_revoked(daemon: Daemon) -> None:
     assert (await zapd(daemon, "connections", ZAPD_API_KEY=key["key"]))[0] == 1
 
 
+async def test_a_rotated_key_has_the_same_rights_and_the_old_one_ends(daemon: Daemon) -> None:
+    old = await asked(daemon, "keys", "create", "reader", "--scope", "read")
+    new = await asked(daemon, "keys", "rotate", old["id"])
+    assert (new["label"], new["scopes"]) == ("reader", ["read"])
+    assert (await zapd(daemon, "connections", ZAPD_API_KEY=new["key"]))[0] == 0
+    assert (await zapd(daemon, "connections", ZAPD_API_KEY=old["key"]))[0] == 1
+    assert (await zapd(daemon, "keys", "rotate", old["id"]))[0] == 1
+
+
 async def test_queues_are_paused_and_resumed(daemon: Daemon) -> None:
     assert (await asked(daemon, "queues", "pause", "message:send"))["paused"] == ["message:send"]
     assert (await asked(daemon, "queues", "resume"))["paused"] == []
     assert (await zapd(daemon, "queues", "clean"))[0] == 0
     assert (await zapd(daemon, "dead", "retry", "--queue", "message:send"))[0] == 0
+    assert (await zapd(daemon, "dead", "purge"))[0] == 64
     assert (await zapd(daemon, "dead", "purge", "--all"))[0] == 0
 
 
 async def test_an_endpoint_is_made_and_deleted(daemon: Daemon) -> None:
     made = await asked(daemon, "endpoints", "create", "http://127.0.0.1:9/hook", "--type", "message.*")
     assert made["secret"].startswith("whsec_")
+    assert (await zapd(daemon, "endpoints", "disable", made["id"]))[0] == 0
+    assert (await asked(daemon, "endpoints", "show", made["id"]))["enabled"] is False
+    assert (await zapd(daemon, "endpoints", "enable", made["id"]))[0] == 0
+    assert (await asked(daemon, "endpoints", "show", made["id"]))["enabled"] is True
     assert (await zapd(daemon, "endpoints", "delete", made["id"]))[0] == 0
 
 

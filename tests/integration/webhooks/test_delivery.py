@@ -133,6 +133,19 @@ async def test_gone_disables_the_endpoint_and_the_others_hear_it(world: World, r
         assert await world.happens() == []
 
 
+async def test_gone_from_a_url_that_was_changed_meanwhile_takes_nothing_back(world: World, receiver: Receiver) -> None:
+    """The POST saw the endpoint as it was; its owner moved it and gave it a new secret before the answer came."""
+    old = await world.endpoint(receiver.url)
+    (job,) = await world.happens()
+    receiver.reply = Reply(410)
+    moved = replace(world.rules.rotated(old), url="https://new.example/hook")
+    await world.writer.commit(world.endpoints.updated(moved))
+
+    assert isinstance(await world.run(job), Retry)
+
+    assert await world.endpoints.get(TENANT, old.id) == moved
+
+
 async def test_the_deliveries_of_a_deleted_endpoint_are_canceled(world: World, receiver: Receiver) -> None:
     job = await one_job(world, receiver)
     await world.change(world.endpoints.deleted(TENANT, job.lane))

@@ -2,15 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from zapd.jobs.metrics import Histogram, JobMetrics
-
-
-def test_a_histogram_counts_up_to_and_with_its_bounds() -> None:
-    histogram = Histogram((0.1, 1.0))
-    for seconds in (0.05, 0.1, 0.5, 2.0):
-        histogram.observe(seconds)
-
-    assert histogram.buckets() == ([("0.1", 2.0), ("1.0", 3.0), ("+Inf", 4.0)], 2.65)
+from zapd.jobs.metrics import JobMetrics
 
 
 def test_the_registry_reads_what_was_counted() -> None:
@@ -38,6 +30,21 @@ def test_redis_is_down_after_a_failure_until_it_answers() -> None:
     metrics.redis_failed()
 
     assert registry.get_sample_value("zapd_redis_up") == 0
+
+
+def test_redis_coming_back_is_counted_and_its_first_answer_is_not() -> None:
+    registry = CollectorRegistry()
+    metrics = JobMetrics(registry=registry, queues=[])
+    metrics.redis_failed()
+    metrics.redis_answered("claim", 0.1)
+    assert registry.get_sample_value("zapd_redis_reconnects_total") == 0
+
+    metrics.redis_failed()
+    metrics.redis_failed()
+    metrics.redis_answered("claim", 0.1)
+    metrics.redis_answered("claim", 0.1)
+
+    assert registry.get_sample_value("zapd_redis_reconnects_total") == 1
 
 
 def test_the_number_of_series_does_not_grow_with_use() -> None:

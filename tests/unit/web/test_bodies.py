@@ -71,3 +71,9 @@ def test_a_payload_that_json_cannot_hold_is_refused(payload: dict[str, Any]) -> 
 def test_times_are_milliseconds() -> None:
     assert ms(datetime(2026, 1, 1, tzinfo=UTC)) == 1_767_225_600_000
     assert ms(None) is None
+
+
+@pytest.mark.parametrize("field", ["kind", "lane"])
+@pytest.mark.parametrize("text", ["a|b", "a\nb", "a\x00b"])
+def test_a_jobs_kind_and_lane_hold_nothing_that_parts_the_engines_header(field: str, text: str) -> None:
+    assert wrong_fields(bodies.JobItem, {"payload": 1, field: text}) == {field}

@@ -26,6 +26,7 @@ class Rig:
             wanted=self.wanted,
             on_state=self.on_state,
             on_raw=self.upside.on_session_raw,
+            on_up=self.upside.on_session_up,
             random=lambda: 0.0,
         )
         self.told: list[tuple[str, SessionState]] = []

@@ -8,7 +8,7 @@ import pytest
 from tests.support import eventually
 from tests.support.whatsapp import ScriptedTransport, Upside, a_connection, a_message
 from zapd.backoff import Backoff
-from zapd.model.session import TRANSITIONS, SessionState
+from zapd.model.session import TRANSITIONS, Connection, SessionState
 from zapd.whatsapp.session import Session
 from zapd.whatsapp.transport import NotConnected, PauseSession, RetryAt
 
@@ -25,9 +25,14 @@ class Rig:
             transport=self.wire,
             on_state=self.upside.on_session_state,
             on_raw=self.upside.on_session_raw,
+            on_up=self.on_up,
             random=lambda: 0.5,
             backoff=FAST,
         )
+        self.states_when_up: list[SessionState] = []
+
+    async def on_up(self, connection: Connection) -> None:
+        self.states_when_up.append(self.session.state)
 
     async def reaches(self, state: SessionState) -> None:
         await eventually(lambda: self.session.state is state)
@@ -70,6 +75,11 @@ async def test_a_second_start_changes_nothing(up: Rig) -> None:
 async def test_a_connected_session_sends(up: Rig) -> None:
     result = await up.session.send(a_message())
     assert (result.provider_id, len(up.wire.sent)) == ("P1", 1)
+
+
+async def test_what_hears_that_it_is_up_finds_it_connected(up: Rig) -> None:
+    await eventually(lambda: up.states_when_up)
+    assert up.states_when_up == [S.CONNECTED]
 
 
 async def test_before_start_and_after_stop_sends_are_refused(up: Rig) -> None:

@@ -9,7 +9,8 @@
 --   d             ZSET   id -> due ms
 --   l:<p>:<lane>  LIST   ids staged in a lane, head first
 --   e:<p>         ZSET   lane -> ms from which its head may leave (fractions keep the turn). Lanes at their cap are absent
---   ls:<lane>     HASH   f in flight, t theoretical arrival time, n next start, k parked until, rate/burst/cap overrides
+--   ls:<lane>     HASH   f in flight, w of those claimed before a wake, t theoretical arrival time, n next start, k parked
+--                        until, rate/burst/cap overrides
 --   hb            ZSET   consumer -> ms until which it counts as alive
 --   op            HASH   consumer -> its last finish and the answer; "consumer claim" -> claims up to this number are void
 --   x, xj         ZSET   dead id -> ms; HASH id -> "reason\nerror\n" + blob
@@ -95,9 +96,10 @@ local function arm(lane, from, flag) -- lets the lane's heads leave from this ti
 end
 
 local function lane_state(lane)
-  local v = redis.call('HMGET', P .. 'ls:' .. lane, 'f', 't', 'n', 'k', 'rate', 'burst', 'cap')
+  local v = redis.call('HMGET', P .. 'ls:' .. lane, 'f', 't', 'n', 'k', 'rate', 'burst', 'cap', 'w')
   return {flying = tonumber(v[1]) or 0, arrival = tonumber(v[2]) or 0, next = tonumber(v[3]) or 0,
-    parked = tonumber(v[4]) or 0, rate = tonumber(v[5]), burst = tonumber(v[6]), cap = tonumber(v[7])}
+    parked = tonumber(v[4]) or 0, rate = tonumber(v[5]), burst = tonumber(v[6]), cap = tonumber(v[7]),
+    woken = tonumber(v[8]) or 0}
 end
 
 -- Writes a lane's state. One with nothing in flight and no overrides goes when its past no longer matters.
@@ -109,7 +111,7 @@ local function save_lane(lane, s)
     redis.call('DEL', key)
     return
   end
-  redis.call('HSET', key, 'f', s.flying, 't', s.arrival, 'n', s.next, 'k', s.parked)
+  redis.call('HSET', key, 'f', s.flying, 't', s.arrival, 'n', s.next, 'k', s.parked, 'w', s.woken)
   if idle then redis.call('PEXPIREAT', key, whole(math.ceil(matters))) else redis.call('PERSIST', key) end
 end
 
@@ -117,6 +119,10 @@ local function release(lane, parked) -- one job of the lane is no longer in flig
   if lane == '' then return end
   local s = lane_state(lane)
   s.flying = math.max(0, s.flying - 1)
+  if s.woken > 0 then -- it parks for what was true before the lane was woken
+    s.woken = math.min(s.woken - 1, s.flying)
+    parked = parked and now
+  end
   s.parked = math.max(s.parked, parked or 0)
   save_lane(lane, s)
   arm(lane, math.max(s.next, s.parked), parked and 'CH' or 'NX')

@@ -1,4 +1,5 @@
--- Answers {waiting, active, delayed, staged, dead, completed, failed, oldest ready ms or 0, paused, ids of active jobs}.
+-- Answers {waiting, active, delayed, staged, dead, completed, failed, oldest ready ms or 0, paused, ids of active jobs,
+-- whether it holds all that was added}.
 local active, delayed, unread = redis.call('HLEN', P .. 'a'), redis.call('ZCARD', P .. 'd'), 0
 local oldest
 
@@ -25,4 +26,5 @@ local staged = math.max(0, redis.call('HLEN', jobs) - active - delayed - waiting
 local counts = redis.call('HMGET', P .. 'stat', 'd', 'r', 'x')
 return {waiting, active, delayed, staged, redis.call('ZCARD', P .. 'x'), tonumber(counts[1]) or 0,
   (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0), math.floor(oldest or 0),
-  redis.call('HEXISTS', P .. 'meta', 'paused'), redis.call('HKEYS', P .. 'a')}
+  redis.call('HEXISTS', P .. 'meta', 'paused'), redis.call('HKEYS', P .. 'a'),
+  redis.call('HEXISTS', P .. 'meta', 'whole')}

@@ -1,0 +1,86 @@
+"""One daemon under load, the fault that befalls it, and the verdict."""
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import eventually
+from tests.support.daemon import Daemon
+from tests.support.load import Load, Verdict, heal, judge
+from tests.support.receiver import Receiver
+from tests.support.redis_server import RedisServer, embedded_binary
+
+UNPACED = """
+[sandbox]
+pair_after = "0.1s"
+latency = "5ms"
+[limits]
+session_per_minute = 60000
+session_burst = 1000
+"""
+
+
+@dataclass
+class Run:
+    """One daemon under load. `redis` is there when it is not the embedded one."""
+
+    daemon: Daemon
+    load: Load
+    receiver: Receiver
+    redis: RedisServer | None
+    go: asyncio.Event
+
+    async def half_way(self) -> None:
+        """Let the load begin and wait for half of it."""
+        self.go.set()
+        await self.load.reached(0.5)
+
+    async def taken_in(self) -> None:
+        """Let the load begin and wait for its end: all accepted, no webhook answered."""
+        self.receiver.open.clear()
+        self.go.set()
+        await self.load.reached(1.0)
+        await eventually(lambda: self.receiver.received, within=20)
+
+    def signal_redis(self, number: signal.Signals) -> None:
+        """To the embedded server."""
+        for pid in self.daemon.redis_pids():
+            os.kill(pid, number)
+
+
+Fault = Callable[[Run], Awaitable[None]]
+
+
+async def one_run(
+    fault: Fault, *, messages: int, environ: Mapping[str, str] | None = None, external: bool = False
+) -> tuple[Verdict, float]:
+    """The verdict, and how long it took from the end of the fault until all had arrived and was told, in seconds."""
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zapd-chaos-")))
+        redis, given = None, dict(environ or {})
+        if external:
+            redis = RedisServer(directory / "external", embedded_binary()).start()
+            stack.callback(redis.kill)
+            given["ZAPD_REDIS__URL"] = redis.url
+        receiver = await stack.enter_async_context(Receiver())
+        daemon = await stack.enter_async_context(Daemon(directory, UNPACED, environ=given))
+        connection = (await daemon.connect(webhook_url=receiver.url))["id"]
+        load = Load(daemon, connection, messages)
+        run = Run(daemon=daemon, load=load, receiver=receiver, redis=redis, go=asyncio.Event())
+
+        async def send() -> None:
+            await run.go.wait()
+            await load.run()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send(), name="load")
+            await fault(run)
+        over = time.monotonic()
+        await heal(load, receiver)
+        return await judge(load, receiver), time.monotonic() - over

@@ -1,0 +1,319 @@
+"""The life of a message, built by hand on a real database and a real Redis; jobs are run by the test.
+
+Only the wire is scripted: `Wire` stands where the sessions stand, and says what the test tells it.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry
+
+from tests.integration.jobs.engine import Engine, settings
+from tests.support import FakeClock, make_ids
+from tests.support import store as values
+from zapd.announce import Announcer
+from zapd.jobs.epoch import Epoch
+from zapd.jobs.job import Discard, Job, Outcome
+from zapd.messaging.metrics import MessageMetrics
+from zapd.messaging.receipts import Receipts
+from zapd.messaging.receive import Receiver
+from zapd.messaging.send import Sender
+from zapd.messaging.submit import Messaging, Submit, Submitted
+from zapd.model.message import Message, MessageStatus
+from zapd.model.session import Connection, OnAmbiguous, SessionState, TransportName
+from zapd.model.webhook import Endpoint, Event
+from zapd.outbox import Outbox, job_of
+from zapd.store.commands import Change
+from zapd.store.connections import ConnectionStore
+from zapd.store.database import Database
+from zapd.store.deliveries import DeliveryStore
+from zapd.store.endpoints import EndpointStore
+from zapd.store.events import EventStore
+from zapd.store.idempotency import IdempotencyStore
+from zapd.store.inbox import InboxStore
+from zapd.store.messages import MessageStore
+from zapd.store.outbox import OutboxStore
+from zapd.store.reader import Reader
+from zapd.store.vault import Vault
+from zapd.store.writer import Writer
+from zapd.webhooks.fanout import Fanout
+from zapd.webhooks.metrics import WebhookMetrics
+from zapd.whatsapp import content, numbers, sandbox_wire
+from zapd.whatsapp.transport import Receipt, SendResult, Update
+
+SEND = "message:send"
+QUEUES = (
+    SEND,
+    "message:receive",
+    "message:status",
+    "webhook:delivery",
+    "session:init",
+    "session:close",
+    "maintenance:cleanup",
+)
+S = MessageStatus
+
+
+class Wire:
+    """The accounts' network. Each send takes the next of `answers`; when none is left, it is taken as `P1`, `P2` …"""
+
+    def __init__(self, *, connections: ConnectionStore, clock: FakeClock) -> None:
+        self.up = True
+        self.sent: list[Message] = []
+        self.answers: deque[SendResult | Exception] = deque()
+        self.before_answer: Callable[[Message], Awaitable[None]] | None = None
+        self._connections = connections
+        self._clock = clock
+
+    async def find(self, tenant: str, connection_id: str) -> Connection | None:
+        return await self._connections.get(tenant, connection_id)
+
+    def capabilities(self, connection: Connection) -> frozenset[str]:
+        return frozenset({"text", "template"})
+
+    def connected(self, tenant: str, connection_id: str) -> bool:
+        return self.up
+
+    async def send(self, message: Message) -> SendResult:
+        self.sent.append(message)
+        if self.before_answer is not None:
+            await self.before_answer(message)
+        if not self.answers:
+            return SendResult(provider_id=f"P{len(self.sent)}", accepted_at=self._clock.now_ms())
+        answer = self.answers.popleft()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
+        return sandbox_wire.parse(raw)
+
+
+class World:
+    """Parts by name. The outbox commits; `relaying` lets it talk to Redis too."""
+
+    def __init__(self, database: Database, redis_url: str) -> None:
+        self.clock = FakeClock()
+        self.ids = make_ids(self.clock.now_ms)
+        self.database = database
+        self.reader = Reader(database=database)
+        self.writer = Writer(database=database)
+        vault = Vault(keys=[bytes(32)], random_bytes=os.urandom)
+        self.connections = ConnectionStore(database=database, reader=self.reader, vault=vault)
+        self.messages = MessageStore(database=database, reader=self.reader)
+        self.events = EventStore(database=database, reader=self.reader)
+        self.endpoints = EndpointStore(database=database, reader=self.reader, vault=vault)
+        self.deliveries = DeliveryStore(database=database, reader=self.reader)
+        self.outbox_rows = OutboxStore(database=database)
+        self.inbox = InboxStore(reader=self.reader)
+        self.idempotency = IdempotencyStore(reader=self.reader)
+        self._build_queues(redis_url)
+        self._build_messaging()
+
+    def _build_queues(self, redis_url: str) -> None:
+        self.engine = Engine(redis_url, *[settings(name, attempts=5) for name in QUEUES])
+        self.woken: list[str] = []
+        self.outbox = self.another_outbox()
+
+    def another_outbox(self, **changes: Any) -> Outbox:
+        """An outbox on the same database and Redis."""
+        parts: dict[str, Any] = {
+            "writer": self.writer,
+            "rows": self.outbox_rows,
+            "broker": self.engine.broker,
+            "wake": self.woken.append,
+            "on_dead": lambda job, reason, error: self.sender.dead(job, reason, error),
+            "lost_data": Epoch(redis=self.engine.redis, prefix="zapd1", mark=os.urandom(8).hex()).lost,
+            "on_lost": self._noop,
+            "now_ms": self.clock.now_ms,
+        }
+        return Outbox(**(parts | changes))
+
+    def _build_messaging(self) -> None:
+        self.fanout = Fanout(
+            endpoints=self.endpoints,
+            deliveries=self.deliveries,
+            ids=self.ids,
+            priority=3,
+            metrics=WebhookMetrics(registry=CollectorRegistry()),
+        )
+        self.announcer = Announcer(events=self.events, fan_out=self.fanout.changes, ids=self.ids)
+        self.wire = Wire(connections=self.connections, clock=self.clock)
+        commit, now_ms = self.outbox.commit, self.clock.now_ms
+        self.registry = CollectorRegistry()
+        metrics = MessageMetrics(
+            registry=self.registry,
+            transports=["sandbox"],
+            types=["text"],
+            transport_of=lambda _tenant, _connection_id: "sandbox",
+        )
+        self.receipts = Receipts(
+            messages=self.messages, announcer=self.announcer, commit=commit, now_ms=now_ms, metrics=metrics
+        )
+        self.sender = Sender(
+            accounts=self.wire,
+            messages=self.messages,
+            receipts=self.receipts,
+            announcer=self.announcer,
+            commit=commit,
+            now_ms=now_ms,
+            metrics=metrics,
+        )
+        self.receiver = Receiver(
+            accounts=self.wire,
+            messages=self.messages,
+            inbox=self.inbox,
+            receipts=self.receipts,
+            announcer=self.announcer,
+            commit=commit,
+            ids=self.ids,
+            now_ms=now_ms,
+            metrics=metrics,
+        )
+        self.messaging = Messaging(
+            accounts=self.wire,
+            messages=self.messages,
+            outbox_rows=self.outbox_rows,
+            idempotency=self.idempotency,
+            announcer=self.announcer,
+            commit=commit,
+            cancel_job=self.engine.broker.cancel,
+            recipient=numbers.recipient,
+            check_content=content.validate,
+            ids=self.ids,
+            now_ms=now_ms,
+            metrics=metrics,
+        )
+
+    async def _noop(self, *_: object) -> None:
+        return None
+
+    # --- what a test does ---
+
+    async def change(self, *changes: Change) -> None:
+        await self.writer.commit_all(changes)
+
+    async def connect(
+        self, connection_id: str = "con_1", *, on_ambiguous: OnAmbiguous = OnAmbiguous.RESEND, **changes: Any
+    ) -> Connection:
+        """A stored connection, connected unless `changes` say otherwise."""
+        given = {"transport": TransportName.SANDBOX, "state": SessionState.CONNECTED, "on_ambiguous": on_ambiguous}
+        connection = values.connection(connection_id, **(given | changes))
+        await self.change(self.connections.added(connection))
+        return connection
+
+    async def subscribe(self, *types: str, tenant: str = "default") -> Endpoint:
+        """An endpoint that wants these events."""
+        endpoint = values.endpoint(types=types, tenant=tenant)
+        await self.change(self.endpoints.added(endpoint))
+        await self.fanout.refresh()
+        return endpoint
+
+    async def submit(self, **changes: Any) -> Submitted:
+        given = {"connection_id": "con_1", "to": "5511999998888", "type": "text", "payload": b'{"text":"Oi"}'}
+        return await self.messaging.submit(Submit(**({"tenant": "default"} | given | changes)))
+
+    async def message(self, message_id: str, tenant: str = "default") -> Message:
+        message = await self.messages.get(tenant, message_id)
+        assert message is not None
+        return message
+
+    async def status(self, message_id: str) -> MessageStatus:
+        return (await self.message(message_id)).status
+
+    async def jobs(self, queue: str) -> list[Job]:
+        """The jobs of a queue that SQL answers for."""
+        rows = await self.outbox_rows.scan(after=None, created_before=1 << 62, limit=1000)
+        return [job_of(row) for row in rows if row.queue == queue]
+
+    async def job(self, submitted: Submitted) -> Job:
+        (job,) = [job for job in await self.jobs(SEND) if job.id == submitted.job_id]
+        return job
+
+    async def run(self, job: Job) -> Outcome:
+        """Let the sender have a job; like the pool, tell it when the job is given up."""
+        outcome = await self.sender.send(job)
+        if isinstance(outcome, Discard):
+            await self.sender.dead(job, outcome.reason, outcome.error)
+        return outcome
+
+    async def tell(self, *updates: dict[str, Any], connection: Connection | None = None) -> list[Outcome]:
+        """The network tells this in one body; it is read at once, by the jobs that were made for it."""
+        await self.intake(*updates, connection=connection)
+        return await self.read()
+
+    async def intake(
+        self, *updates: dict[str, Any], connection: Connection | None = None, key: str | None = None
+    ) -> bool:
+        connection = connection or await self.wire.find("default", "con_1")
+        assert connection is not None
+        return await self.receiver.intake(connection, sandbox_wire.body(updates), key or self.ids.ulid())
+
+    async def read(self) -> list[Outcome]:
+        """Run every job that reads what came in, and let their rows go."""
+        jobs = [*await self.jobs("message:receive"), *await self.jobs("message:status")]
+        outcomes = [await self.receiver.receive(job) for job in jobs]
+        await self.change(*[self.outbox_rows.removed(job.tenant, job.id) for job in jobs])
+        return outcomes
+
+    # --- what a test looks at ---
+
+    async def story(self, message_id: str) -> list[str]:
+        """What the event log says of a message, in its order, without the `message.` before each."""
+        return [event.type.removeprefix("message.") for event in await self.events.of_message("default", message_id)]
+
+    async def event(self, message_id: str, event_type: str) -> Event:
+        (event,) = [e for e in await self.events.of_message("default", message_id) if e.type == event_type]
+        return event
+
+
+def receipt(status: MessageStatus | str, provider_id: str = "P1", *, at: int = values.NOW, **fields: Any) -> Any:
+    """A receipt on the sandbox's wire."""
+    return {"kind": "receipt", "id": provider_id, "status": str(status), "at": at, **fields}
+
+
+def told(status: MessageStatus, provider_id: str = "P1", *, at: int = values.NOW, **fields: Any) -> Receipt:
+    """A receipt as the transport gives it."""
+    return Receipt(provider_id=provider_id, status=status, at=at, **fields)
+
+
+def data_of(event: Event) -> dict[str, Any]:
+    """The data that receivers get."""
+    found: dict[str, Any] = orjson.loads(event.payload)["data"]
+    return found
+
+
+@asynccontextmanager
+async def world_on(sqlite_url: str, redis_url: str) -> AsyncIterator[World]:
+    """A world on a database that has its tables."""
+    database = Database(url=sqlite_url)
+    world = World(database, redis_url)
+    services = [
+        asyncio.create_task(world.writer.run(), name="writer"),
+        asyncio.create_task(world.reader.run(), name="reader"),
+    ]
+    try:
+        yield world
+    finally:
+        await world.writer.stop()
+        await world.reader.stop()
+        await asyncio.gather(*services)
+        await world.engine.close()
+        await database.close()
+
+
+@asynccontextmanager
+async def relaying(outbox: Outbox) -> AsyncIterator[asyncio.Task[None]]:
+    """The outbox as the supervisor runs it."""
+    task = asyncio.create_task(outbox.run(), name="outbox")
+    try:
+        yield task
+    finally:
+        await outbox.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
