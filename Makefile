@@ -6,15 +6,21 @@ SOURCES := zapd tests
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo "  PYTHON=python3.12 make venv takes another Python (3.11 or newer)"
 
-venv: .venv/.made ## build .venv from constraints.txt
+venv: .venv/.made ## build .venv from constraints.txt; again when that changed or a build was interrupted
 
+# Packages are exchanged in place, because a daemon may be running from here. What has no working pip (an interrupted
+# build, a Python that is gone) is built anew.
 .venv/.made: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "zapd needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "building .venv: half a minute, once"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,postgresql]'
 	@touch $@
 
-run: venv ## start the daemon on its embedded defaults
+run: venv ## start the daemon on its embedded defaults; Ctrl-C stops it
 	$(BIN)/zapd run
 
 test: venv ## run every test
@@ -36,4 +42,8 @@ bench: venv ## measure; rows go to build/bench.json
 chaos: venv ## break things on purpose; rows go to build/chaos.json
 	$(BIN)/python -m tests.chaos
 
-.PHONY: help venv run test check fmt bench chaos
+clean: ## delete what was built; ./state stays
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help venv run test check fmt bench chaos clean
