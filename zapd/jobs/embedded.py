@@ -92,7 +92,8 @@ class EmbeddedRedis:
     async def stop(self) -> None:
         """Stop it for good. The last thing to stop, because the others say goodbye to it."""
         self._stopping.set()
-        pid, self._pid = self._pid, None
+        # One that answers may not have been adopted yet: told too early, it would outlive us.
+        pid, self._pid = self._pid or await self._ask_pid(), None
         if pid is None or not _signal(pid, signal.SIGTERM):
             return
         if not await self._gone(pid, _STOP_WITHIN):
@@ -109,6 +110,12 @@ class EmbeddedRedis:
             os.close(lock)
             return None
         return lock
+
+    def _unlocked(self) -> bool:
+        lock = self._lock()
+        if lock is not None:
+            os.close(lock)
+        return lock is not None
 
     async def _run_child(self, lock: int) -> None:
         try:
@@ -190,8 +197,8 @@ class EmbeddedRedis:
             if self._process is not None and self._process.pid == pid:
                 if self._process.returncode is not None:
                     return True
-            elif not _signal(pid, 0):
-                return True
+            elif not _signal(pid, 0) or self._unlocked():
+                return True  # a dead one that its parent has not collected yet still has a pid, but no lock
             await asyncio.sleep(0.02)
         return False
 
