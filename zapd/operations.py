@@ -69,10 +69,6 @@ class Operations:
             if connection.created_at < lost_at:
                 await self._broker.spend_burst(SEND, connection.key)
 
-    async def wake_lane(self, queue: str, lane: str) -> None:
-        """End a lane's wait at once."""
-        await self._broker.wake_lane(queue, lane)
-
     async def next_send_at(self, connection: Connection) -> int | None:
         """When its next message may leave (ms); None: at once, or Redis is away and nobody knows."""
         try:

@@ -176,11 +176,6 @@ class MessageStore:
         query = query.where(_M.id < before).order_by(_M.id.desc()).limit(limit)
         return [self.of(row) for row in reversed(await self._database.fetch(query))]
 
-    async def stale_sending(self, before: int, limit: int) -> list[Message]:
-        """Messages of all tenants that have been `sending` since before that time (ms)."""
-        stale = sa.select(messages).where(ATTENTION, _M.status == S.SENDING.value, _M.sending_at < before)
-        return [self.of(row) for row in await self._database.fetch(stale.limit(limit))]
-
     async def held_count(self) -> int:
         """How many messages of all tenants wait for a person or a late receipt."""
         held: sa.Select[Any] = sa.select(sa.func.count()).select_from(messages)
