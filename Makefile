@@ -17,7 +17,7 @@ venv: .venv/.made ## build .venv from constraints.txt; again when that changed o
 		|| { echo "zapd needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "building .venv: half a minute, once"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,postgresql]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,postgresql,web]'
 	@touch $@
 
 run: venv ## start the daemon on its embedded defaults; Ctrl-C stops it
