@@ -1,6 +1,5 @@
 """The web alone, on parts that answer at once and keep nothing: for measuring what the web costs."""
 
-import asyncio
 import os
 import time
 from typing import Any, cast
@@ -12,9 +11,10 @@ from zapd.ids import Ids
 from zapd.messaging.submit import Submit, Submitted
 from zapd.model.access import ApiKey, Scope
 from zapd.telemetry.metrics import HttpMetrics
+from zapd.web import dependencies as need
 from zapd.web.application import build
 from zapd.web.auth import Access
-from zapd.web.dependencies import SessionPace
+from zapd.web.dependencies import given
 from zapd.web.keyring import Keyring
 from zapd.web.limits import Pace
 
@@ -58,36 +58,17 @@ async def stand_in_site() -> tuple[web.Application, str]:
     _, token = await keyring.create(tenant="default", label="bench", scopes=frozenset({Scope.SEND}))
     pace = Pace(rate=1e6, burst=1_000_000, clock=time.monotonic)
     access = Access(keyring=keyring, per_key=pace, per_address=pace, wrong_keys=pace)
-    absent = cast(Any, None)
     app = build(
-        messaging=cast(Any, InstantMessaging()),
-        intake=absent,
-        sessions=absent,
-        connections=absent,
-        messages=absent,
-        events=absent,
-        endpoint_rows=absent,
-        endpoints=absent,
-        endpoints_changed=absent,
-        deliveries=absent,
-        retry_delivery=absent,
-        jobs=absent,
-        queues={},
-        enqueue=absent,
-        cancel_job=absent,
-        next_send_at=absent,
-        session_pace=SessionPace(per_minute=80, burst=10),
-        sandbox=absent,
-        system=absent,
-        metrics=HttpMetrics(registry=CollectorRegistry()),
-        render_metrics=absent,
-        open_metrics=True,
-        keyring=keyring,
+        given=[
+            given(need.MESSAGING, cast(Any, InstantMessaging())),
+            given(need.KEYRING, keyring),
+            given(need.COMMIT, commit),
+            given(need.NOW_MS, now_ms),
+        ],
         access=access,
-        commit=commit,
-        draining=asyncio.Event(),
+        metrics=HttpMetrics(registry=CollectorRegistry()),
         ids=ids,
-        now_ms=now_ms,
+        open_metrics=True,
         body_limit=1024**2,
     )
     return app, token

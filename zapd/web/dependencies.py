@@ -1,4 +1,4 @@
-"""What the handlers need, each under a typed key of the application. `routes.build` sets them; only it does.
+"""What the handlers need, each under a typed key of the application. `parts/api.py` gives them.
 
 The protocols name exactly the methods that handlers call.
 """
@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
@@ -24,6 +24,18 @@ from zapd.store.ledger import LedgerEntry
 from zapd.web.keyring import Commit, Keyring
 from zapd.web.route import Route
 from zapd.whatsapp.sandbox_faults import Fault
+
+T = TypeVar("T")
+Given = Callable[[web.Application], None]
+
+
+def given(key: web.AppKey[T], value: T) -> Given:
+    """What handlers find under this key."""
+
+    def give(app: web.Application) -> None:
+        app[key] = value
+
+    return give
 
 
 class JobState(StrEnum):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from zapd.app import settings_of
 from zapd.config.queues import BUILT_IN
 from zapd.config.sections import Config, WebhooksConfig
+from zapd.parts.queues import settings_of
 
 
 @pytest.mark.parametrize(("post", "queue", "handler"), [("30s", 30.0, 35.0), ("10s", 30.0, 30.0), ("28s", 30.0, 33.0)])

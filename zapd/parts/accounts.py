@@ -1,0 +1,113 @@
+"""WhatsApp accounts: the transports, and the sessions on them."""
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+
+from zapd.model.session import Connection, TransportName
+from zapd.parts.basis import Basis, now_ms
+from zapd.parts.engine import Engine
+from zapd.parts.network import Network
+from zapd.parts.storage import Storage
+from zapd.parts.webhooks import Webhooks
+from zapd.sessions import Kind, Sessions
+from zapd.whatsapp import cloud_webhook, sandbox_wire
+from zapd.whatsapp.cloud import CloudConfig, CloudTransport
+from zapd.whatsapp.manager import SessionManager
+from zapd.whatsapp.metrics import SessionMetrics
+from zapd.whatsapp.sandbox import SandboxTransport
+from zapd.whatsapp.sandbox_ledger import SqlLedger
+from zapd.whatsapp.sandbox_network import SandboxNetwork
+
+
+def check_cloud_config(config: Mapping[str, Any]) -> None:
+    """Raises InvalidInput naming every wrong key."""
+    CloudConfig.read(orjson.dumps(dict(config)))
+
+
+SANDBOX = Kind(
+    capabilities=SandboxTransport.capabilities,
+    check_config=lambda _config: None,
+    parse=lambda _connection, raw: sandbox_wire.parse(raw),
+)
+CLOUD = Kind(
+    capabilities=CloudTransport.capabilities,
+    check_config=check_cloud_config,
+    parse=lambda connection, raw: cloud_webhook.parse(
+        raw, phone_number_id=CloudConfig.read(connection.config).phone_number_id
+    ),
+)
+KINDS = {TransportName.SANDBOX: SANDBOX, TransportName.CLOUD: CLOUD}
+
+
+class Accounts:
+    """The sessions and what they stand on.
+
+    `intake` keeps the bytes that a transport hands up: (connection, raw, key that drops a repetition).
+    """
+
+    def __init__(
+        self,
+        basis: Basis,
+        storage: Storage,
+        network: Network,
+        engine: Engine,
+        webhooks: Webhooks,
+        *,
+        intake: Callable[[Connection, bytes, str], Awaitable[bool]],
+        limit_lane: Callable[[Connection], Awaitable[None]],
+    ) -> None:
+        self._cloud, self._network, self._intake, self._ids = basis.config.cloud, network, intake, basis.ids
+        sandbox = basis.config.sandbox
+        self.sandbox = SandboxNetwork(
+            ledger=SqlLedger(store=storage.ledger, writer=storage.writer),
+            now_ms=now_ms,
+            ids=basis.ids,
+            pair_after=sandbox.pair_after,
+            latency=sandbox.latency,
+            auto_reply=sandbox.auto_reply,
+        )
+        self.metrics = SessionMetrics(registry=basis.registry, transports=list(KINDS))
+        self.manager = SessionManager(
+            transports={TransportName.SANDBOX: self._sandbox_transport, TransportName.CLOUD: self._cloud_transport},
+            wanted=storage.connections.wanted,
+            on_state=lambda connection, change: self.sessions.on_state(connection, change),
+            on_raw=self._take_raw,
+            on_up=lambda connection: self.sessions.on_up(connection),
+            random=random.random,
+            calls=self.metrics.calls,
+        )
+        self.sessions = Sessions(
+            connections=storage.connections,
+            manager=self.manager,
+            kinds=KINDS,
+            announcer=webhooks.announcer,
+            commit=engine.outbox.commit,
+            new_endpoint=webhooks.endpoints.made,
+            endpoint_added=storage.endpoints.added,
+            endpoints_changed=webhooks.fanout.refresh,
+            wake_lane=engine.wake_lane,
+            limit_lane=limit_lane,
+            ids=basis.ids,
+            now_ms=now_ms,
+            metrics=self.metrics,
+        )
+
+    def _sandbox_transport(self, connection: Connection) -> SandboxTransport:
+        return SandboxTransport(connection=connection, network=self.sandbox)
+
+    def _cloud_transport(self, connection: Connection) -> CloudTransport:
+        return CloudTransport(
+            connection=connection,
+            http=self._network.http,
+            now_ms=now_ms,
+            random=random.random,
+            base_url=self._cloud.base_url,
+            version=self._cloud.version,
+        )
+
+    async def _take_raw(self, connection: Connection, raw: bytes) -> None:
+        # A transport's bytes have no key of their own: what they tell is dropped or ignored when it comes twice.
+        await self._intake(connection, raw, self._ids.ulid())

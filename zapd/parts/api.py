@@ -1,0 +1,127 @@
+"""HTTP: who may do what, what handlers need, the listener."""
+
+import asyncio
+import os
+import time
+
+from zapd.operations import Operations
+from zapd.parts.accounts import Accounts
+from zapd.parts.basis import Basis, now_ms
+from zapd.parts.engine import Engine
+from zapd.parts.messages import Messages
+from zapd.parts.storage import Storage
+from zapd.parts.webhooks import Webhooks
+from zapd.state import State
+from zapd.telemetry.exposition import Exposition
+from zapd.telemetry.metrics import HttpMetrics
+from zapd.web import dependencies as need
+from zapd.web.application import build
+from zapd.web.auth import Access
+from zapd.web.dependencies import Given, SessionPace, given
+from zapd.web.keyring import Keyring
+from zapd.web.limits import Pace
+from zapd.web.server import Server
+
+
+class Api:
+    """The listener with all that stands behind it."""
+
+    def __init__(
+        self,
+        basis: Basis,
+        storage: Storage,
+        engine: Engine,
+        webhooks: Webhooks,
+        accounts: Accounts,
+        messages: Messages,
+        *,
+        operations: Operations,
+        state: State,
+        draining: asyncio.Event,
+    ) -> None:
+        http = basis.config.http
+        keyring = Keyring(
+            rows=storage.keys,
+            commit=storage.writer.commit,
+            ids=basis.ids,
+            random_bytes=os.urandom,
+            now_ms=now_ms,
+            clock=time.monotonic,
+        )
+        application = build(
+            given=[
+                *of_accounts(basis, storage, accounts, messages, operations),
+                *of_webhooks(storage, webhooks, operations),
+                *of_queues(basis, engine, operations),
+                given(need.SYSTEM, state),
+                given(need.METRICS, Exposition(registry=basis.registry).render),
+                given(need.KEYRING, keyring),
+                given(need.COMMIT, storage.writer.commit),
+                given(need.DRAINING, draining),
+                given(need.NOW_MS, now_ms),
+            ],
+            access=access(basis, keyring),
+            metrics=HttpMetrics(registry=basis.registry),
+            ids=basis.ids,
+            open_metrics=http.loopback_only,
+            body_limit=http.body_limit,
+        )
+        host, port = http.address
+        self.server = Server(app=application, host=host, port=port)
+
+
+def of_accounts(
+    basis: Basis, storage: Storage, accounts: Accounts, messages: Messages, operations: Operations
+) -> list[Given]:
+    """For connections, their messages, and the sandbox."""
+    limits = basis.config.limits
+    pace_of_sessions = SessionPace(per_minute=limits.session_per_minute, burst=limits.session_burst)
+    return [
+        given(need.MESSAGING, messages.messaging),
+        given(need.INTAKE, messages.receiver.intake),
+        given(need.SESSIONS, accounts.sessions),
+        given(need.CONNECTIONS, storage.connections),
+        given(need.MESSAGES, storage.messages),
+        given(need.NEXT_SEND_AT, operations.next_send_at),
+        given(need.SESSION_PACE, pace_of_sessions),
+        given(need.SANDBOX, accounts.sandbox),
+    ]
+
+
+def of_webhooks(storage: Storage, webhooks: Webhooks, operations: Operations) -> list[Given]:
+    """For events, endpoints and deliveries."""
+    return [
+        given(need.EVENTS, storage.events),
+        given(need.ENDPOINT_ROWS, storage.endpoints),
+        given(need.ENDPOINTS, webhooks.endpoints),
+        given(need.ENDPOINTS_CHANGED, webhooks.fanout.refresh),
+        given(need.DELIVERIES, storage.deliveries),
+        given(need.RETRY_DELIVERY, operations.retry_delivery),
+    ]
+
+
+def of_queues(basis: Basis, engine: Engine, operations: Operations) -> list[Given]:
+    """For queues and jobs."""
+    return [
+        given(need.JOBS, engine.broker),
+        given(need.QUEUES, basis.config.queues),
+        given(need.ENQUEUE, operations.enqueue),
+        given(need.CANCEL_JOB, operations.cancel_job),
+    ]
+
+
+def access(basis: Basis, keyring: Keyring) -> Access:
+    """Who may come in, and how often."""
+    limits = basis.config.limits
+    return Access(
+        keyring=keyring,
+        per_key=pace(limits.key_per_minute),
+        per_address=pace(limits.ip_per_minute),
+        wrong_keys=pace(limits.failed_auth_per_minute),
+        trusted_proxies=basis.config.http.trusted_proxies,
+    )
+
+
+def pace(per_minute: int) -> Pace:
+    """A pace whose burst is one minute's worth."""
+    return Pace(rate=per_minute / 60, burst=per_minute, clock=time.monotonic)

@@ -1,0 +1,126 @@
+"""The way of a job: SQL → outbox → Redis → dispatcher → pool → handler."""
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from zapd import first_start
+from zapd.config import Config
+from zapd.errors import Unavailable
+from zapd.jobs.broker import Broker
+from zapd.jobs.client import connect
+from zapd.jobs.dispatcher import Dispatcher
+from zapd.jobs.embedded import EmbeddedRedis
+from zapd.jobs.epoch import Epoch
+from zapd.jobs.metrics import JobMetrics
+from zapd.jobs.pool import OnDead, Pool
+from zapd.jobs.scripts import Scripts
+from zapd.jobs.upkeep import Upkeep
+from zapd.outbox import Outbox, OutboxMetrics
+from zapd.parts.basis import Basis, now_ms
+from zapd.parts.queues import WorkTable, settings_of
+from zapd.parts.storage import Storage
+
+
+class Engine:
+    """Everything that speaks to Redis. `staff` gives it handlers, once they are built.
+
+    `on_dead` hears of each job that is given up; `on_lost` hears when Redis had lost its data, before it is refilled.
+    """
+
+    def __init__(
+        self,
+        basis: Basis,
+        storage: Storage,
+        *,
+        on_dead: OnDead,
+        on_lost: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._config = config = basis.config
+        self.embedded: EmbeddedRedis | None = None
+        url = config.redis.server_url
+        if url == "embedded":
+            self.embedded = EmbeddedRedis(directory=config.state.dir / "redis", binary=config.redis.binary or None)
+            url = self.embedded.url
+        self.commands = connect(url, name="zapd:commands")
+        self._beats = connect(url, name="zapd:heartbeat", connections=1)
+        self.metrics = JobMetrics(registry=basis.registry, queues=list(config.queues))
+        self.broker = self._broker(basis)
+        self.outbox_metrics = OutboxMetrics(registry=basis.registry)
+        self.outbox = Outbox(
+            writer=storage.writer,
+            rows=storage.outbox,
+            broker=self.broker,
+            wake=self.wake,
+            on_dead=on_dead,
+            lost_data=Epoch(redis=self.commands, prefix=config.redis.prefix, mark=basis.ids.ulid()).lost,
+            on_lost=on_lost,
+            now_ms=now_ms,
+            metrics=self.outbox_metrics,
+        )
+        self.upkeep = Upkeep(
+            broker=self.broker,
+            metrics=self.metrics,
+            random=random.random,
+            beat_every=config.jobs.heartbeat,
+            heartbeat_ttl=config.jobs.lease,
+        )
+        self.pools: list[Pool] = []
+        self.dispatcher: Dispatcher
+
+    def _broker(self, basis: Basis) -> Broker:
+        config, prefix = basis.config, basis.config.redis.prefix
+        return Broker(
+            scripts=Scripts(client=self.commands, metrics=self.metrics, prefix=prefix),
+            heartbeats=Scripts(client=self._beats, metrics=self.metrics, prefix=prefix),
+            queues=[settings_of(name, config) for name in config.queues],
+            node=first_start.node_id(config.state.dir / "node.id", ids=basis.ids),
+            boot=basis.ids.ulid(),
+            metrics=self.metrics,
+            heartbeat_ttl=config.jobs.lease,
+            completed_for=config.retention.completed_jobs,
+            dead_for=config.retention.dead_jobs,
+        )
+
+    def staff(self, work: WorkTable) -> None:
+        """Make a pool for each queue that has work. A queue without has none: its jobs wait, they are not lost."""
+        self.pools = [
+            Pool(
+                queue=settings_of(name, self._config),
+                broker=self.broker,
+                handler=its.handler,
+                on_dead=its.dead,
+                on_finished=self.outbox.finished,
+                now_ms=now_ms,
+                random=random.random,
+                numbers=self.metrics.queues[name],
+            )
+            for name, its in work.items()
+        ]
+        self.dispatcher = Dispatcher(
+            broker=self.broker, pools=self.pools, max_in_flight=self._config.jobs.max_in_flight
+        )
+
+    def wake(self, queue: str) -> None:
+        """Something is to be claimed on this queue."""
+        self.dispatcher.wake(queue)
+
+    async def wake_lane(self, queue: str, lane: str) -> None:
+        """The lane may go on: whatever parked it is over."""
+        with suppress(Unavailable):  # a parked lane looks again by itself within seconds
+            await self.broker.wake_lane(queue, lane)
+        self.wake(queue)
+
+    def apply(self, config: Config) -> None:
+        """Take the settings of the queues that exist from a new configuration."""
+        for pool in self.pools:
+            if pool.queue.name not in config.queues:
+                continue  # taken out of the file: it goes on as it is until a restart
+            settings = settings_of(pool.queue.name, config)
+            pool.configure(settings)
+            self.broker.configure(settings)
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        await self.commands.aclose()
+        await self._beats.aclose()

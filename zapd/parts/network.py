@@ -1,0 +1,36 @@
+"""The way out: vetted addresses, the client for webhooks, and one HTTP session for the providers."""
+
+import aiohttp
+
+from zapd.parts.basis import Basis
+from zapd.webhooks.client import Client
+from zapd.webhooks.guard import Guard
+from zapd.webhooks.resolver import Resolver
+
+
+class Network:
+    """Everything that calls other hosts over HTTP."""
+
+    def __init__(self, basis: Basis) -> None:
+        config = basis.config
+        self.guard = Guard(allow_networks=config.webhooks.allow_networks, allow_loopback=config.http.loopback_only)
+        self.resolver = Resolver(guard=self.guard)
+        self.client = Client(resolver=self.resolver, timeout=config.webhooks.timeout)
+        self._http: aiohttp.ClientSession | None = None
+
+    @property
+    def http(self) -> aiohttp.ClientSession:
+        """For providers that the configuration names; what a user names goes through `client`."""
+        assert self._http is not None, "open() comes first"
+        return self._http
+
+    async def open(self) -> None:
+        """Make what needs the running loop."""
+        self._http = aiohttp.ClientSession()
+
+    async def close(self) -> None:
+        """Close every connection. Safe before `open`."""
+        self.client.close()
+        self.resolver.close()
+        if self._http is not None:
+            await self._http.close()

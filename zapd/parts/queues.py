@@ -1,0 +1,63 @@
+"""Queues: their settings for the engine, and what the jobs of each do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from zapd.config import Config
+from zapd.jobs.job import Done, Handler, Job, Outcome
+from zapd.jobs.pool import OnDead
+from zapd.jobs.settings import QueueSettings
+
+DELIVERY_GRACE = 5.0  #: seconds a delivery has beyond its POST, to be loaded and recorded
+
+
+async def noop(_job: Job) -> Outcome:
+    """The action of a queue that exists for measuring."""
+    return Done()
+
+
+async def no_mourning(_job: Job, _reason: str, _error: str) -> None:
+    """Nobody but the dead letters needs to know."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the jobs of one queue do; `dead` hears of a job that is given up, before it goes to the dead letters."""
+
+    handler: Handler
+    dead: OnDead = no_mourning
+
+
+WorkTable = Mapping[str, Work]  #: queue → its work
+
+
+def own_queues(config: Config) -> dict[str, Work]:
+    """The work of the queues that the operator defined."""
+    return {name: Work(noop) for name, queue in config.queues.items() if queue.action == "noop"}
+
+
+def settings_of(name: str, config: Config) -> QueueSettings:
+    """A queue's settings for the engine, with the limits that other sections set for it."""
+    queue = config.queues[name]
+    lane_rate, lane_burst, lane_cap, timeout = queue.lane_rate, queue.lane_burst, queue.lane_cap, queue.timeout
+    if name == "message:send":
+        lane_rate, lane_burst = config.limits.session_per_minute, config.limits.session_burst
+    if name == "webhook:delivery":
+        lane_cap = config.webhooks.endpoint_concurrency
+        # The POST's own timeout must come first: it records the attempt, a canceled handler records nothing.
+        timeout = max(timeout, config.webhooks.timeout + DELIVERY_GRACE)
+    return QueueSettings(
+        name=name,
+        priority=queue.priority,
+        concurrency=queue.concurrency,
+        max_concurrency=queue.max_concurrency,
+        attempts=queue.attempts,
+        backoff=queue.backoff,
+        backoff_factor=queue.backoff_factor,
+        timeout=timeout,
+        rate_per_minute=queue.rate,
+        burst=queue.burst,
+        lane_cap=lane_cap,
+        lane_rate_per_minute=lane_rate,
+        lane_burst=lane_burst,
+    )

@@ -1,0 +1,53 @@
+"""The database, its writer and reader, and one store per aggregate."""
+
+import os
+
+from zapd.parts.basis import Basis
+from zapd.store.connections import ConnectionStore
+from zapd.store.database import Database
+from zapd.store.deliveries import DeliveryStore
+from zapd.store.endpoints import EndpointStore
+from zapd.store.events import EventStore
+from zapd.store.idempotency import IdempotencyStore
+from zapd.store.inbox import InboxStore
+from zapd.store.keys import KeyStore
+from zapd.store.ledger import LedgerStore
+from zapd.store.messages import MessageStore
+from zapd.store.metrics import StoreMetrics
+from zapd.store.outbox import OutboxStore
+from zapd.store.purge import Purge
+from zapd.store.reader import Reader
+from zapd.store.vault import Vault, load_keys
+from zapd.store.writer import Writer
+
+
+class Storage:
+    """Everything that speaks SQL."""
+
+    def __init__(self, basis: Basis) -> None:
+        config = basis.config
+        self._sqlite = config.database_url.startswith("sqlite")
+        metrics = StoreMetrics(registry=basis.registry)
+        self.database = database = Database(url=config.database_url, metrics=metrics)
+        self.writer = Writer(database=database, metrics=metrics)
+        self.reader = reader = Reader(database=database)
+        self.vault = vault = Vault(
+            keys=load_keys(config.data_key_file, random_bytes=os.urandom), random_bytes=os.urandom
+        )
+        self.keys = KeyStore(database=database, reader=reader)
+        self.connections = ConnectionStore(database=database, reader=reader, vault=vault)
+        self.messages = MessageStore(database=database, reader=reader)
+        self.events = EventStore(database=database, reader=reader)
+        self.endpoints = EndpointStore(database=database, reader=reader, vault=vault)
+        self.deliveries = DeliveryStore(database=database, reader=reader)
+        self.outbox = OutboxStore(database=database)
+        self.inbox = InboxStore(reader=reader)
+        self.idempotency = IdempotencyStore(reader=reader)
+        self.ledger = LedgerStore(database=database)
+        self.purge = Purge(database=database, writer=self.writer)
+
+    async def open(self) -> None:
+        """Bring SQLite's schema up to date; on PostgreSQL that is `zapd migrate`. Raises ConfigError when it is old."""
+        if self._sqlite:
+            await self.database.migrate()
+        await self.database.check_version()
