@@ -33,3 +33,9 @@ class Ids:
             self._last += 1
         number = self._last
         return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+
+
+def is_ours(text: str, prefix: str) -> bool:
+    """Whether it looks like an id that `Ids` made with this prefix."""
+    head, _, tail = text.partition("_")
+    return head == prefix and len(tail) == 26 and set(tail) <= set(_ALPHABET)

@@ -23,7 +23,7 @@ from zapd.store.commands import Change, Row
 from zapd.store.connections import ConnectionStore
 from zapd.whatsapp.manager import SessionManager
 from zapd.whatsapp.metrics import SessionMetrics
-from zapd.whatsapp.transport import NotConnected, QrCode, SendResult, StateChange, Update
+from zapd.whatsapp.transport import NOTHING, Enclosed, NotConnected, QrCode, SendResult, StateChange, Update
 
 INIT, CLOSE, SEND = "session:init", "session:close", "message:send"
 INIT_PRIORITY, CLOSE_PRIORITY = 10, 8
@@ -134,12 +134,12 @@ class Sessions:
         session = self._manager.get(tenant, connection_id)
         return session is not None and session.state is SessionState.CONNECTED
 
-    async def send(self, message: Message) -> SendResult:
-        """Hand the message to its transport. Raises a SendError."""
+    async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
+        """Hand the message and what it refers to to its transport. Raises a SendError."""
         session = self._manager.get(message.tenant, message.connection_id)
         if session is None:
             raise NotConnected("not on this daemon")
-        return await session.send(message)
+        return await session.send(message, enclosed)
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""

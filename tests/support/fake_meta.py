@@ -56,6 +56,7 @@ class FakeMeta:
     def __init__(self, *, receipts: bool = False) -> None:
         self.url = ""
         self.accepted: list[Json] = []
+        self.read: list[Json] = []  #: the messages that were marked as read
         self.webhook_url: str | None = None  #: signed webhooks go here
         self._receipts = receipts  # sent, delivered and read follow every message
         self._send_troubles: deque[Trouble] = deque()
@@ -155,6 +156,9 @@ class FakeMeta:
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if body.get("status") == "read":
+            self.read.append(body)
+            return web.json_response({"success": True})
         self.accepted.append(body)
         provider_id = f"wamid.{len(self.accepted)}"
         if self._receipts and self.webhook_url:

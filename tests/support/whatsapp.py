@@ -1,7 +1,7 @@
 """For tests of the WhatsApp part: values, a ledger in memory, and the upper side of a session, written down."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import orjson
@@ -9,7 +9,21 @@ import orjson
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName
 from zapd.store.ledger import LedgerEntry
-from zapd.whatsapp.transport import OnRaw, OnState, QrCode, SendResult, StateChange, Update
+from zapd.whatsapp.transport import (
+    NOTHING,
+    Enclosed,
+    Health,
+    OnRaw,
+    OnState,
+    QrCode,
+    RemoteMedia,
+    Resolved,
+    SendResult,
+    StateChange,
+    Target,
+    Unsupported,
+    Update,
+)
 
 
 def a_connection(
@@ -164,13 +178,32 @@ class ScriptedTransport:
         assert self._on_state, "the transport is not started"
         await self._on_state(StateChange(state=state, reason=reason))
 
-    async def send(self, message: Message) -> SendResult:
+    async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         self.reached.set()
         await self.answer.wait()
         if self.trouble:
             raise self.trouble
         self.sent.append(message)
         return SendResult(provider_id=f"P{len(self.sent)}", accepted_at=1)
+
+    async def pair(self, *, phone: str | None = None) -> None:
+        raise Unsupported("pair")
+
+    async def mark_read(self, target: Target) -> None:
+        raise Unsupported("mark_read")
+
+    async def typing(self, peer: str, *, last: Target | None) -> None:
+        raise Unsupported("typing")
+
+    async def download(self, media: RemoteMedia) -> AsyncIterator[bytes]:
+        raise Unsupported("download")
+        yield b""
+
+    async def resolve_number(self, candidates: Sequence[str]) -> Resolved | None:
+        raise Unsupported("resolve_number")
+
+    async def health(self) -> Health:
+        return Health(alive=self._on_state is not None)
 
     def parse(self, raw: bytes) -> Sequence[Update]:
         raise ValueError(raw)

@@ -6,7 +6,7 @@ from typing import Protocol
 from zapd.model.message import Message
 from zapd.model.session import Connection
 from zapd.store.commands import Row
-from zapd.whatsapp.transport import SendResult, Update
+from zapd.whatsapp.transport import Enclosed, SendResult, Update
 
 SEND, RECEIVE, STATUS = "message:send", "message:receive", "message:status"  #: queues
 PRIORITY = 5  #: of a message; the queues of what comes in have their own
@@ -24,13 +24,13 @@ class Accounts(Protocol):
         """The stored connection; a short-lived memory may answer."""
 
     def capabilities(self, connection: Connection) -> frozenset[str]:
-        """The message types it can send."""
+        """The message types that it can send, and what else it can do."""
 
     def connected(self, tenant: str, connection_id: str) -> bool:
         """Whether a send can be tried now, on this daemon."""
 
-    async def send(self, message: Message) -> SendResult:
-        """Hand the message to its transport. Raises a SendError."""
+    async def send(self, message: Message, enclosed: Enclosed) -> SendResult:
+        """Hand the message and what it refers to to its transport. Raises a SendError."""
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""

@@ -17,6 +17,7 @@ from zapd.announce import Announcer
 from zapd.errors import Unavailable
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.messaging.accounts import Accounts, Commit
+from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.receipts import Receipts
 from zapd.model.message import ONLY, Message, MessageStatus, sources
@@ -50,6 +51,7 @@ class Sender:
         accounts: Accounts,
         messages: MessageStore,
         receipts: Receipts,
+        enclosing: Enclosing,
         announcer: Announcer,
         commit: Commit,
         now_ms: Callable[[], int],
@@ -58,6 +60,7 @@ class Sender:
         self._accounts = accounts
         self._messages = messages
         self._receipts = receipts
+        self._enclosing = enclosing
         self._announcer = announcer
         self._commit = commit
         self._now_ms = now_ms
@@ -111,7 +114,7 @@ class Sender:
     async def _transmit(self, message: Message) -> Outcome:
         failpoint.reached("send.claimed")
         try:
-            result = await self._accounts.send(message)
+            result = await self._accounts.send(message, await self._enclosing.of(message))
         except SendError as error:
             log.info("send.failed", message_id=message.id, connection_id=message.connection_id, code=error.code)
             return await self._after(message, error)

@@ -12,6 +12,7 @@ from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailabl
 from zapd.ids import Ids
 from zapd.jobs.job import Job
 from zapd.messaging.accounts import PRIORITY, RETRY_PRIORITY, SEND, Accounts, Commit
+from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
 from zapd.model.message import ONLY, RETRYABLE, Direction, Message, MessageStatus, sources
 from zapd.model.session import Connection, SessionState, key_of
@@ -64,8 +65,9 @@ class Messaging:
         announcer: Announcer,
         commit: Commit,
         cancel_job: Callable[[str, str], Awaitable[bool]],
+        enclosing: Enclosing,
         recipient: Callable[[str], str],
-        check_content: Callable[[str, Any, frozenset[str]], None],
+        check_content: Callable[[str, Any, frozenset[str], bool], None],
         ids: Ids,
         now_ms: Callable[[], int],
         metrics: MessageMetrics,
@@ -77,6 +79,7 @@ class Messaging:
         self._announcer = announcer
         self._commit = commit
         self._cancel_job = cancel_job
+        self._enclosing = enclosing
         self._recipient = recipient
         self._check_content = check_content
         self._ids = ids
@@ -106,7 +109,7 @@ class Messaging:
             raise NotFound(f"there is no connection {request.connection_id}")
         if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
             raise Conflict(f"connection {request.connection_id} is {connection.state}")
-        message = self._message_of(request, connection)
+        message = self._message_of(request, await self._checked(request, connection))
         job = self._send_job(message, at=message.created_at)
         if request.idempotency_key is not None:
             return await self._submit_once(request, message, job)
@@ -118,10 +121,22 @@ class Messaging:
         self._metrics.submitted(message)
         return Submitted(id=message.id, job_id=job.id)
 
-    def _message_of(self, request: Submit, connection: Connection) -> Message:
-        now = self._now_ms()
+    async def _checked(self, request: Submit, connection: Connection) -> str:
+        """Whom it goes to, after everything in it was checked. Raises InvalidInput."""
         peer = self._recipient(request.to)
-        self._check_content(request.type, orjson.loads(request.payload), self._accounts.capabilities(connection))
+        payload, can = orjson.loads(request.payload), self._accounts.capabilities(connection)
+        self._check_content(request.type, payload, can, request.reply_to is not None)
+        await self._enclosing.check(
+            tenant=request.tenant,
+            connection_id=request.connection_id,
+            type_=request.type,
+            payload=payload,
+            reply_to=request.reply_to,
+        )
+        return peer
+
+    def _message_of(self, request: Submit, peer: str) -> Message:
+        now = self._now_ms()
         if request.expires_at is not None and request.expires_at <= max(now, request.send_at or 0):
             raise InvalidInput(FieldError("expires_at", "must be later than now and than send_at"))
         return Message(

@@ -1,5 +1,6 @@
 """The life of a message: submit, send, receive, receipts."""
 
+from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.receive import Receiver
@@ -27,6 +28,7 @@ class Messages:
         self.receipts = Receipts(
             messages=storage.messages, announcer=announcer, commit=commit, now_ms=now_ms, metrics=self.metrics
         )
+        enclosing = Enclosing(messages=storage.messages)
         self.messaging = Messaging(
             accounts=sessions,
             messages=storage.messages,
@@ -35,6 +37,7 @@ class Messages:
             announcer=announcer,
             commit=commit,
             cancel_job=engine.broker.cancel,
+            enclosing=enclosing,
             recipient=numbers.recipient,
             check_content=content.validate,
             ids=basis.ids,
@@ -45,6 +48,7 @@ class Messages:
             accounts=sessions,
             messages=storage.messages,
             receipts=self.receipts,
+            enclosing=enclosing,
             announcer=announcer,
             commit=commit,
             now_ms=now_ms,

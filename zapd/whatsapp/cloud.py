@@ -5,7 +5,7 @@ Meta has no idempotency key, so every send carries our message id as callback da
 a send with a lost answer did leave.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -16,28 +16,36 @@ from zapd.errors import FieldError, InvalidInput
 from zapd.model.message import Message
 from zapd.model.session import Connection, SessionState
 from zapd.whatsapp import cloud_webhook
-from zapd.whatsapp.cloud_errors import to_error, to_problem
+from zapd.whatsapp.cloud_client import CloudClient
 from zapd.whatsapp.cloud_pace import Pace
 from zapd.whatsapp.life import Life
 from zapd.whatsapp.numbers import is_business_scoped, is_phone
 from zapd.whatsapp.transport import (
+    NOTHING,
+    READ,
+    REPLY,
+    TYPING,
+    Enclosed,
+    Health,
     NotConnected,
     OnRaw,
     OnState,
     PauseSession,
     Permanent,
-    RetryAt,
+    RemoteMedia,
+    Resolved,
     SendError,
     SendResult,
     StateChange,
+    Target,
     UnknownOutcome,
+    Unsupported,
     Update,
 )
 
 Json = dict[str, Any]
 
 PROBE_FIELDS = "verified_name,display_phone_number,quality_rating"
-MAX_ANSWER = 64 * 1024  #: bytes of an answer that are read
 
 
 class CloudConfig(BaseModel):
@@ -63,9 +71,9 @@ class CloudConfig(BaseModel):
 
 
 class CloudTransport:
-    """One phone number. `timeout` bounds a whole call, `connect_timeout` the part in which nothing is written yet."""
+    """One phone number. The timeouts are `CloudClient`'s."""
 
-    capabilities = frozenset({"text", "template"})
+    capabilities = frozenset({"text", "template", REPLY, READ, TYPING})
 
     def __init__(
         self,
@@ -80,11 +88,16 @@ class CloudTransport:
         connect_timeout: float = 10.0,
     ) -> None:
         self.config = CloudConfig.read(connection.config)
-        self._http = http
+        self._client = CloudClient(
+            http=http,
+            base_url=f"{base_url.rstrip('/')}/{version}",
+            token=self.config.access_token,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+        )
         self._now_ms = now_ms
         self._pace = Pace(random=random)
-        self._url = f"{base_url.rstrip('/')}/{version}/{self.config.phone_number_id}"
-        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=connect_timeout)
+        self._number = self.config.phone_number_id
         self._life = Life(name=f"cloud:{connection.id}")
         self._up = False
 
@@ -97,17 +110,48 @@ class CloudTransport:
         self._up = False
         await self._life.end()
 
-    async def send(self, message: Message) -> SendResult:
+    async def pair(self, *, phone: str | None = None) -> None:  # noqa: ARG002 - nothing to pair
+        """A number of the Cloud API is not paired: its token says whose it is."""
+        raise Unsupported("pair")
+
+    async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         """Send one message. Raises a SendError."""
-        if not self._up:
-            raise NotConnected("stopped")
-        body = _body(message)
+        self._check_up()
+        body = _body(message, enclosed)
         try:
-            answer = await self._call("POST", f"{self._url}/messages", json=body)
+            answer = await self._client.call("POST", f"{self._number}/messages", json=body)
         except SendError as error:
             raise self._pace.slowed(error, message.peer) from error.__cause__
         self._pace.succeeded(message.peer)
         return self._result(answer)
+
+    async def mark_read(self, target: Target) -> None:
+        """Mark an inbound message, and all before it, as read. Raises a SendError."""
+        await self._read(target)
+
+    async def typing(self, peer: str, *, last: Target | None) -> None:  # noqa: ARG002 - Meta goes by the message
+        """Typing shows for 25 s or until the next message; Meta knows it only together with `read`."""
+        if last is None:
+            raise Permanent("nothing_to_answer", "the contact has written no message yet")
+        await self._read(last, typing_indicator={"type": "text"})
+
+    async def download(self, media: RemoteMedia) -> AsyncIterator[bytes]:  # noqa: ARG002
+        """See `Transport`."""
+        raise Unsupported("download")
+        yield b""
+
+    async def resolve_number(self, candidates: Sequence[str]) -> Resolved | None:  # noqa: ARG002 - no lookup
+        """Meta has no lookup: it names the right id in the answer to a send."""
+        raise Unsupported("resolve_number")
+
+    async def health(self) -> Health:
+        """Ask for the number's own data: whether it can still be reached with this token."""
+        self._check_up()
+        try:
+            await self._client.call("GET", self._number, query={"fields": PROBE_FIELDS})
+        except SendError as error:
+            return Health(alive=False, detail=error.code)
+        return Health(alive=True, last_frame_at=self._now_ms())
 
     def parse(self, raw: bytes) -> Sequence[Update]:
         """The updates in a webhook's body. Raises ValueError."""
@@ -115,7 +159,7 @@ class CloudTransport:
 
     async def _probe(self, on_state: OnState) -> None:
         try:
-            await self._call("GET", f"{self._url}?fields={PROBE_FIELDS}")
+            await self._client.call("GET", self._number, query={"fields": PROBE_FIELDS})
         except PauseSession as error:
             await on_state(StateChange(state=error.state, reason=error.code))
         except Permanent as error:
@@ -126,21 +170,14 @@ class CloudTransport:
             self._up = True
             await on_state(StateChange(state=SessionState.CONNECTED))
 
-    async def _call(self, method: str, url: str, *, json: Json | None = None) -> bytes:
-        headers = {"Authorization": f"Bearer {self.config.access_token}", "Content-Type": "application/json"}
-        data = orjson.dumps(json) if json is not None else None
-        try:
-            async with self._http.request(
-                method, url, data=data, headers=headers, timeout=self._timeout, allow_redirects=False
-            ) as answer:
-                body = await _read(answer)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise RetryAt("unreachable", type(error).__name__) from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise UnknownOutcome("no_answer", type(error).__name__) from error
-        if answer.status // 100 == 2:
-            return body
-        raise to_error(to_problem(answer.status, body, answer.headers.get("Retry-After")))
+    async def _read(self, target: Target, **more: Json) -> None:
+        self._check_up()
+        body = {"messaging_product": "whatsapp", "status": "read", "message_id": target.provider_id, **more}
+        await self._client.call("POST", f"{self._number}/messages", json=body)
+
+    def _check_up(self) -> None:
+        if not self._up:
+            raise NotConnected("stopped")
 
     def _result(self, answer: bytes) -> SendResult:
         try:
@@ -153,16 +190,7 @@ class CloudTransport:
         return SendResult(provider_id=provider_id, accepted_at=self._now_ms(), peer=str(peer) if peer else None)
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) >= MAX_ANSWER:
-            break
-    return bytes(body)
-
-
-def _body(message: Message) -> Json:
+def _body(message: Message, enclosed: Enclosed) -> Json:
     if is_phone(message.peer):
         # Without the + Meta puts the business's own country code in front.
         whom = {"to": f"+{message.peer}"}
@@ -177,7 +205,7 @@ def _body(message: Message) -> Json:
         **whom,
         "type": message.type,
         message.type: _CONTENT[message.type](payload),
-        **({"context": {"message_id": message.reply_to}} if message.reply_to else {}),
+        **({"context": {"message_id": enclosed.target.provider_id}} if enclosed.target else {}),
         "biz_opaque_callback_data": f"{cloud_webhook.CALLBACK_PREFIX}{message.id}",
     }
 

@@ -1,13 +1,26 @@
 """The transport of the simulated network."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from zapd.model.message import Message
 from zapd.model.session import Connection, SessionState
+from zapd.whatsapp.content import EVERYTHING
 from zapd.whatsapp.life import Life
 from zapd.whatsapp.sandbox_network import SandboxNetwork
 from zapd.whatsapp.sandbox_wire import parse
-from zapd.whatsapp.transport import OnRaw, OnState, SendResult, Update
+from zapd.whatsapp.transport import (
+    NOTHING,
+    Enclosed,
+    Health,
+    OnRaw,
+    OnState,
+    RemoteMedia,
+    Resolved,
+    SendResult,
+    Target,
+    Unsupported,
+    Update,
+)
 
 #: States in which an account has been paired already: a restart of zapd does not ask for the code again.
 _PAIRED = {SessionState.CONNECTED, SessionState.DEGRADED, SessionState.RECONNECTING, SessionState.PAUSED}
@@ -16,7 +29,7 @@ _PAIRED = {SessionState.CONNECTED, SessionState.DEGRADED, SessionState.RECONNECT
 class SandboxTransport:
     """One account's wire to the simulated network."""
 
-    capabilities = frozenset({"text", "template"})
+    capabilities = EVERYTHING
 
     def __init__(self, *, connection: Connection, network: SandboxNetwork) -> None:
         self._account = network.account(connection.tenant, connection.id)
@@ -32,9 +45,35 @@ class SandboxTransport:
         self._account.hang_up()
         await self._life.end()
 
-    async def send(self, message: Message) -> SendResult:
+    async def pair(self, *, phone: str | None = None) -> None:  # noqa: ARG002 - the network gives one kind of code
+        """Ask for a new code."""
+        await self._account.unpair()
+
+    async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:  # noqa: ARG002 - ids suffice
         """Send one message. Raises a SendError."""
         return await self._account.send(message)
+
+    async def mark_read(self, target: Target) -> None:  # noqa: ARG002 - the contact does not care
+        """Nothing is told to the contact."""
+        self._account.check_up()
+
+    async def typing(self, peer: str, *, last: Target | None) -> None:  # noqa: ARG002 - as above
+        """Nothing is told to the contact."""
+        self._account.check_up()
+
+    async def download(self, media: RemoteMedia) -> AsyncIterator[bytes]:  # noqa: ARG002
+        """The network holds no files."""
+        raise Unsupported("download")
+        yield b""
+
+    async def resolve_number(self, candidates: Sequence[str]) -> Resolved | None:
+        """Everybody is on the simulated network, under the first spelling."""
+        self._account.check_up()
+        return Resolved(peer=candidates[0])
+
+    async def health(self) -> Health:
+        """Whether the account is connected."""
+        return Health(alive=self._account.up)
 
     def parse(self, raw: bytes) -> Sequence[Update]:
         """The updates in the network's JSON. Raises ValueError when the bytes are not of this network."""

@@ -103,7 +103,7 @@ class Account:
         self._script = Script()
         self._away_until = 0.0
         self._receipts = receipts
-        self._up = False
+        self.up = False
         self._on_state: OnState | None = None
         self._on_raw: OnRaw | None = None
 
@@ -116,13 +116,13 @@ class Account:
         if not self.paired:
             await self._pair(on_state)
         await self._receipts.catch_up(on_raw)
-        self._up = True
+        self.up = True
         await on_state(StateChange(state=SessionState.CONNECTED))
         await self._receipts.run(on_raw)
 
     def hang_up(self) -> None:
         """The connection is over."""
-        self._up = False
+        self.up = False
         self._on_state = self._on_raw = None
 
     async def script(self, faults: Sequence[Fault]) -> None:
@@ -139,7 +139,7 @@ class Account:
 
     async def inbound(self, *, peer: str, type_: str, payload: object) -> str:
         """A contact writes; returns the provider id after it was handed out. Raises Conflict when not connected."""
-        if not self._up or self._on_raw is None:
+        if not self.up or self._on_raw is None:
             raise Conflict("the connection is not connected")
         provider_id = f"SBXI{self._ids.ulid()}"
         told = contact_wrote(provider_id, peer=peer, type_=type_, payload=payload, at=self._now_ms())
@@ -148,10 +148,10 @@ class Account:
 
     async def send(self, message: Message) -> SendResult:
         """Take a message: wait `latency`, keep it, answer. Raises a SendError, by the script or when not connected."""
-        self._check_up()
+        self.check_up()
         if self._latency:
             await asyncio.sleep(self._latency)
-            self._check_up()
+            self.check_up()
         fault = self._script.next_send()
         kind = fault.kind if fault else None
         if fault and fault.kind in REFUSALS:
@@ -168,6 +168,11 @@ class Account:
             raise UnknownOutcome("answer_lost")
         return SendResult(provider_id=entry.id, accepted_at=entry.at, peer=entry.peer)
 
+    async def unpair(self) -> None:
+        """Forget the pairing: the connection is cut, and the next one shows a code."""
+        self.paired = False
+        await self._cut(StateChange(state=SessionState.RECONNECTING, reason="pairing"))
+
     async def _pair(self, on_state: OnState) -> None:
         await on_state(StateChange(state=SessionState.QR_PENDING))
         left = self._pair_after
@@ -179,12 +184,13 @@ class Account:
             self.paired = left <= 0
 
     async def _cut(self, end: StateChange) -> None:
-        self._up = False
+        self.up = False
         if self._on_state is not None:
             await self._on_state(end)
 
-    def _check_up(self) -> None:
-        if not self._up:
+    def check_up(self) -> None:
+        """Raises NotConnected."""
+        if not self.up:
             raise NotConnected("disconnected")
 
     def _entry(self, message: Message) -> LedgerEntry:

@@ -18,7 +18,16 @@ from zapd.backoff import Backoff
 from zapd.model.message import Message
 from zapd.model.session import TRANSITIONS, Connection, SessionState
 from zapd.whatsapp.metrics import Calls
-from zapd.whatsapp.transport import NotConnected, PauseSession, QrCode, SendResult, StateChange, Transport
+from zapd.whatsapp.transport import (
+    NOTHING,
+    Enclosed,
+    NotConnected,
+    PauseSession,
+    QrCode,
+    SendResult,
+    StateChange,
+    Transport,
+)
 
 log = structlog.get_logger("zapd.session")
 
@@ -115,14 +124,14 @@ class Session:
                 await self._stop()
                 await self._start()
 
-    async def send(self, message: Message) -> SendResult:
+    async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         """Send one message. Raises a SendError; NotConnected means that nothing left."""
         if not self._may_send():
             raise NotConnected(SessionState.PAUSED if self._paused else self.state)
         self._sending += 1
         self._quiet.clear()
         try:
-            return await self._call(message)
+            return await self._call(message, enclosed)
         except PauseSession as trouble:
             self._finish(StateChange(state=trouble.state, reason=trouble.code))
             raise
@@ -131,10 +140,10 @@ class Session:
             if not self._sending:
                 self._quiet.set()
 
-    async def _call(self, message: Message) -> SendResult:
+    async def _call(self, message: Message, enclosed: Enclosed) -> SendResult:
         started = time.perf_counter()
         try:
-            return await self.transport.send(message)
+            return await self.transport.send(message, enclosed)
         except Exception as error:
             self._calls.failed(error)
             raise

@@ -1,11 +1,22 @@
-"""What the session asks of a transport, what a transport tells upwards, and the five ways a send can fail."""
+"""What zapd asks of a transport, what a transport tells upwards, and the five ways a send can fail.
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+A call that is not a send fails in the same ways. A transport says what it can do in `capabilities`: message types
+(`text`, `image` …), `interactive.<kind>` for each interactive kind, and the features below. What is not among them is
+refused when it is asked for, so a transport never sees it.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from zapd.model.message import Message, MessageStatus
 from zapd.model.session import SessionState
+
+#: Features that stand among the capabilities beside the message types.
+REPLY, MENTION, READ, TYPING, PAIR, LOOKUP = "reply", "mention", "read", "typing", "pair", "lookup"
+FEATURES = frozenset({REPLY, MENTION, READ, TYPING, PAIR, LOOKUP})
 
 
 class SendError(Exception):
@@ -32,6 +43,13 @@ class RetryAt(SendError):
 
 class Permanent(SendError):
     """This message can never be sent."""
+
+
+class Unsupported(Permanent):
+    """This transport cannot do it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("unsupported", what)
 
 
 class PauseSession(SendError):
@@ -62,6 +80,37 @@ class NotConnected(SendError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Aliases:
+    """Every id by which one person is known. Any may be missing, the phone too."""
+
+    phone: str | None = None  #: digits of an E.164 number
+    wa_id: str | None = None  #: WhatsApp's own spelling of the number
+    bsuid: str | None = None  #: Meta's business-scoped user id
+    lid: str | None = None  #: `…@lid`
+    jid: str | None = None  #: `…@s.whatsapp.net`
+    username: str | None = None
+
+    def known(self) -> dict[str, str]:
+        """Those that are known, by kind."""
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in named.items() if value}
+
+
+NOBODY = Aliases()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteMedia:
+    """A file that the provider holds. `reference` (JSON) is what the transport needs to `download` it."""
+
+    reference: bytes
+    mime: str | None = None
+    size: int | None = None
+    sha256: str | None = None  #: hexadecimal, of the plain content
+    filename: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
     """A status that the provider reports. `at` in milliseconds."""
 
@@ -71,22 +120,57 @@ class Receipt:
     message_id: str | None = None  #: ours, when the provider echoes it
     code: str | None = None
     detail: str | None = None
+    participant: str | None = None  #: in a group: whose receipt it is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inbound:
-    """A message that somebody wrote to the account. `payload` is JSON of the kind's own shape."""
+    """A message in a chat of the account. `payload` is JSON of the kind's own shape (`content/`).
 
-    provider_id: str
-    peer: str
+    Where the shape has a `url` or `media_id`, the payload has neither: the file is in `media`. A reaction, edit or
+    revoke has in `about` the provider id of the message that it changes.
+    """
+
+    provider_id: str  #: unique in the connection: where ids are unique in a chat only, the chat is part of it
+    peer: str  #: the chat, where a reply goes: the number or id it came from, or the group
     type: str  #: `text` … or `unknown`, which keeps the raw JSON
     payload: bytes
     at: int
     name: str | None = None
+    sender: str | None = None  #: in a group: who wrote it
+    aliases: Aliases = NOBODY  #: of who wrote it
+    from_me: bool = False  #: written with this account on another device, not through zapd
+    forwarded: bool = False
     reply_to: str | None = None  #: the provider id of the quoted message
+    about: str | None = None
+    media: RemoteMedia | None = None
 
 
-Update = Receipt | Inbound
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AliasChange:
+    """Ids that belong to one person: learnt, or changed from `previous`."""
+
+    provider_id: str  #: the same when the provider tells it again
+    current: Aliases
+    at: int
+    previous: Aliases = NOBODY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """Something about the account that is neither message nor receipt: a template's state, a quality rating, a call.
+
+    It becomes an event `account.<kind>`; `data` is JSON.
+    """
+
+    provider_id: str  #: the same when the provider tells it again
+    kind: str
+    data: bytes
+    at: int
+    warning: bool = False
+
+
+Update = Receipt | Inbound | AliasChange | Notice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,15 +183,55 @@ class StateChange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QrCode:
-    """A new code to scan. `expires_at` in milliseconds."""
+    """A new code to scan, or to type on the phone. `expires_at` in milliseconds."""
 
     text: str
     expires_at: int
+    typed: bool = False  #: a pairing code
 
 
 #: State changes and codes go up at once; updates go up as the raw bytes they came in.
 OnState = Callable[[StateChange | QrCode], Awaitable[None]]
 OnRaw = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """An earlier message that a reply, reaction, edit, revoke or forward is about, or that is to be marked as read."""
+
+    provider_id: str
+    peer: str  #: the chat it is in
+    from_me: bool
+    type: str
+    payload: bytes
+    at: int
+    sender: str | None = None  #: in a group: who wrote it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MediaFile:
+    """A file in zapd's keeping. Its content never changes: the name of the file is its hash."""
+
+    id: str
+    path: Path
+    mime: str
+    size: int
+    sha256: str  #: hexadecimal
+    filename: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enclosed:
+    """What a message refers to: the message that it quotes or changes, and its files by the `media_id` in its payload.
+
+    A payload with `url` was fetched when it was accepted, so that a transport always finds a `media_id`.
+    """
+
+    target: Target | None = None
+    media: Mapping[str, MediaFile] = field(default_factory=lambda: MappingProxyType({}))
+
+
+NOTHING = Enclosed()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +243,30 @@ class SendResult:
     peer: str | None = None  #: the number or id the provider really used, when it says so
 
 
-class Transport(Protocol):
-    """One account's wire. Built for one connection; `start` may be called again after `stop`."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolved:
+    """What the provider says of a number. `peer` is where to send to."""
 
-    capabilities: frozenset[str]  #: the message types it can send
+    peer: str
+    aliases: Aliases = NOBODY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """The answer to a probe. `last_frame_at` (ms) is when the wire last gave a sign of life by itself."""
+
+    alive: bool
+    last_frame_at: int | None = None
+    detail: str | None = None
+
+
+class Transport(Protocol):
+    """One account's wire. Built for one connection; `start` may be called again after `stop`.
+
+    Every call but `start`, `stop` and `parse` raises a `SendError`: NotConnected when nothing was written.
+    """
+
+    capabilities: frozenset[str]  #: see the top of this file
 
     async def start(self, *, on_state: OnState, on_raw: OnRaw) -> None:
         """Connect (and pair if needed). Returns at once; what happens is told by `on_state`."""
@@ -130,8 +274,26 @@ class Transport(Protocol):
     async def stop(self) -> None:
         """Disconnect. Safe to call twice and before `start`."""
 
-    async def send(self, message: Message) -> SendResult:
-        """Send one message. Raises a `SendError`."""
+    async def pair(self, *, phone: str | None = None) -> None:
+        """Begin the pairing anew: a code to scan, or with `phone` (digits) one to type there. Told by `on_state`."""
+
+    async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
+        """Send one message, of any type among the capabilities."""
+
+    async def mark_read(self, target: Target) -> None:
+        """Tell the sender of an inbound message that it was read."""
+
+    async def typing(self, peer: str, *, last: Target | None) -> None:
+        """Show for some seconds that somebody types. `last` is the newest inbound message of the chat."""
+
+    def download(self, media: RemoteMedia) -> AsyncIterator[bytes]:
+        """The content of a file that the provider holds, in pieces."""
+
+    async def resolve_number(self, candidates: Sequence[str]) -> Resolved | None:
+        """The first of these numbers (digits) that is on WhatsApp; None: none is."""
+
+    async def health(self) -> Health:
+        """Ask the wire for a sign of life. The caller sets the deadline."""
 
     def parse(self, raw: bytes) -> Sequence[Update]:
         """The updates in raw bytes that this transport gave to `on_raw` or that its webhook received. Pure.

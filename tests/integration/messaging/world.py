@@ -19,6 +19,7 @@ from tests.support import store as values
 from zapd.announce import Announcer
 from zapd.jobs.epoch import Epoch
 from zapd.jobs.job import Discard, Job, Outcome
+from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.receive import Receiver
@@ -44,7 +45,7 @@ from zapd.store.writer import Writer
 from zapd.webhooks.fanout import Fanout
 from zapd.webhooks.metrics import WebhookMetrics
 from zapd.whatsapp import content, numbers, sandbox_wire
-from zapd.whatsapp.transport import Receipt, SendResult, Update
+from zapd.whatsapp.transport import Enclosed, Receipt, SendResult, Update
 
 SEND = "message:send"
 QUEUES = (
@@ -65,6 +66,7 @@ class Wire:
     def __init__(self, *, connections: ConnectionStore, clock: FakeClock) -> None:
         self.up = True
         self.sent: list[Message] = []
+        self.enclosed: list[Enclosed] = []
         self.answers: deque[SendResult | Exception] = deque()
         self.before_answer: Callable[[Message], Awaitable[None]] | None = None
         self._connections = connections
@@ -74,13 +76,14 @@ class Wire:
         return await self._connections.get(tenant, connection_id)
 
     def capabilities(self, connection: Connection) -> frozenset[str]:
-        return frozenset({"text", "template"})
+        return content.EVERYTHING
 
     def connected(self, tenant: str, connection_id: str) -> bool:
         return self.up
 
-    async def send(self, message: Message) -> SendResult:
+    async def send(self, message: Message, enclosed: Enclosed) -> SendResult:
         self.sent.append(message)
+        self.enclosed.append(enclosed)
         if self.before_answer is not None:
             await self.before_answer(message)
         if not self.answers:
@@ -155,10 +158,12 @@ class World:
         self.receipts = Receipts(
             messages=self.messages, announcer=self.announcer, commit=commit, now_ms=now_ms, metrics=metrics
         )
+        enclosing = Enclosing(messages=self.messages)
         self.sender = Sender(
             accounts=self.wire,
             messages=self.messages,
             receipts=self.receipts,
+            enclosing=enclosing,
             announcer=self.announcer,
             commit=commit,
             now_ms=now_ms,
@@ -183,6 +188,7 @@ class World:
             announcer=self.announcer,
             commit=commit,
             cancel_job=self.engine.broker.cancel,
+            enclosing=enclosing,
             recipient=numbers.recipient,
             check_content=content.validate,
             ids=self.ids,

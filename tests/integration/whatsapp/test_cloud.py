@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import aiohttp
 import orjson
@@ -10,11 +11,13 @@ import pytest
 
 from tests.support import FakeClock, eventually
 from tests.support.fake_meta import CONFIG, FakeMeta
+from tests.support.kinds import TARGET
 from tests.support.whatsapp import Upside, a_connection, a_message
 from zapd.errors import InvalidInput
 from zapd.model.session import SessionState, TransportName
 from zapd.whatsapp.cloud import CloudConfig, CloudTransport
 from zapd.whatsapp.transport import (
+    Enclosed,
     NotConnected,
     PauseNewContacts,
     PauseSession,
@@ -85,7 +88,7 @@ def closed_port() -> str:
 
 
 async def test_a_text_is_sent_as_meta_wants_it(meta: FakeMeta, transport: CloudTransport) -> None:
-    result = await transport.send(a_message(text="Olá", reply_to="wamid.AAA"))
+    result = await transport.send(a_message(text="Olá"), Enclosed(target=replace(TARGET, provider_id="wamid.AAA")))
     assert (result.provider_id, result.peer) == ("wamid.1", "5511999998888")
     assert meta.accepted == [
         {

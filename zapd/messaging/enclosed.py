@@ -1,0 +1,88 @@
+"""What a message refers to: an earlier message that it quotes, changes or passes on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from zapd.errors import FieldError, InvalidInput
+from zapd.ids import is_ours
+from zapd.model.message import Direction, Message, MessageStatus
+from zapd.store.messages import MessageStore
+from zapd.whatsapp.content import ABOUT
+from zapd.whatsapp.transport import NOTHING, Enclosed, Permanent, RetryAt, Target
+
+LOOK_AGAIN = 5.0  #: seconds until a message is tried again whose target has not left yet
+
+#: What a target must be, by the type of the message that refers to it. A reply and a reaction may go to anything.
+_OWN = frozenset({"edit", "revoke"})
+_KNOWN = frozenset({"forward"})
+_NEVER = frozenset({MessageStatus.DLQ, MessageStatus.CANCELED, MessageStatus.EXPIRED})
+
+
+class Enclosing:
+    """Finds what messages refer to, by our ids and by the provider's."""
+
+    def __init__(self, *, messages: MessageStore) -> None:
+        self._messages = messages
+
+    async def check(
+        self, *, tenant: str, connection_id: str, type_: str, payload: Mapping[str, Any], reply_to: str | None
+    ) -> None:
+        """Check at accept that the target can be one. Raises InvalidInput."""
+        ref, field = _ref(type_, payload, reply_to)
+        if ref is None:
+            return
+        found = await self._find(tenant, connection_id, ref)
+        if found is None and (is_ours(ref, "msg") or type_ in _OWN | _KNOWN):
+            raise InvalidInput(FieldError(field, f"there is no message {ref} on this connection"))
+        if found is not None and type_ in _OWN and found.direction is not Direction.OUTBOUND:
+            raise InvalidInput(FieldError(field, f"is a message of the contact; a {type_} is for your own messages"))
+        if found is not None and type_ in _KNOWN and found.type in {"unknown", *ABOUT}:
+            raise InvalidInput(FieldError(field, f"is of type {found.type}, which cannot be forwarded"))
+
+    async def of(self, message: Message) -> Enclosed:
+        """What to hand to the transport with a message. Raises a SendError when it cannot go yet, or ever."""
+        if message.reply_to is None and message.type not in ABOUT:
+            return NOTHING
+        payload = orjson.loads(message.payload) if message.type in ABOUT else {}
+        ref, _ = _ref(message.type, payload, message.reply_to)
+        assert ref is not None
+        return Enclosed(target=await self._target(message, ref))
+
+    async def _target(self, message: Message, ref: str) -> Target:
+        found = await self._find(message.tenant, message.connection_id, ref)
+        if found is None:
+            return Target(provider_id=ref, peer=message.peer, from_me=False, type="unknown", payload=b"{}", at=0)
+        if found.provider_id is None:
+            if found.status in _NEVER:
+                raise Permanent("target_not_sent", f"message {found.id} is {found.status}")
+            raise RetryAt("target_not_sent", f"message {found.id} is {found.status}", wait=LOOK_AGAIN)
+        return target_of(found)
+
+    async def _find(self, tenant: str, connection_id: str, ref: str) -> Message | None:
+        found = await self._messages.get(tenant, ref)
+        if found is not None and found.connection_id == connection_id:
+            return found
+        for direction in (Direction.INBOUND, Direction.OUTBOUND):
+            found = await self._messages.by_provider_id(tenant, connection_id, direction, ref)
+            if found is not None:
+                return found
+        return None
+
+
+def target_of(message: Message) -> Target:
+    """A message that the provider knows, as something to refer to."""
+    assert message.provider_id is not None
+    return Target(
+        provider_id=message.provider_id,
+        peer=message.peer,
+        from_me=message.direction is Direction.OUTBOUND,
+        type=message.type,
+        payload=message.payload,
+        at=message.sent_at or message.created_at,
+    )
+
+
+def _ref(type_: str, payload: Mapping[str, Any], reply_to: str | None) -> tuple[str | None, str]:
+    return (payload["message_id"], "payload.message_id") if type_ in ABOUT else (reply_to, "reply_to")

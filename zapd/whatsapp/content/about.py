@@ -1,0 +1,33 @@
+"""What is about an earlier message: reaction, edit, revoke, forward. `message_id` is ours or the provider's."""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from zapd.whatsapp.content.payload import MessageRef, Payload, said
+
+
+class ReactionPayload(Payload):
+    """An emoji on a message; an empty one takes it away."""
+
+    message_id: MessageRef
+    emoji: Annotated[str, StringConstraints(max_length=32, pattern=r"^\S*$")]
+
+
+class EditPayload(Payload):
+    """Another text for a message that was sent from this account."""
+
+    message_id: MessageRef
+    text: Annotated[str, said(4096)]
+
+
+class RevokePayload(Payload):
+    """Deletes a message for everyone."""
+
+    message_id: MessageRef
+
+
+class ForwardPayload(Payload):
+    """Sends what a message of this account says to somebody else."""
+
+    message_id: MessageRef
