@@ -21,12 +21,24 @@ from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, T
 from zapd.model.webhook import Endpoint, Severity
 from zapd.store.commands import Change, Row
 from zapd.store.connections import ConnectionStore
-from zapd.whatsapp.manager import SessionManager
+from zapd.whatsapp.credentials import Credentials
+from zapd.whatsapp.manager import ASKED, SessionManager
 from zapd.whatsapp.metrics import SessionMetrics
-from zapd.whatsapp.transport import NOTHING, Enclosed, NotConnected, QrCode, SendResult, StateChange, Update
+from zapd.whatsapp.transport import (
+    NOTHING,
+    PAIR,
+    Enclosed,
+    NotConnected,
+    QrCode,
+    SendError,
+    SendResult,
+    StateChange,
+    Update,
+)
 
 INIT, CLOSE, SEND = "session:init", "session:close", "message:send"
 INIT_PRIORITY, CLOSE_PRIORITY = 10, 8
+PAIRED = frozenset({SessionState.CONNECTED, SessionState.DEGRADED, SessionState.RECONNECTING})
 REMEMBER = 5.0  #: seconds; another daemon may change a connection
 ON_AMBIGUOUS = {
     TransportName.SANDBOX: OnAmbiguous.RESEND,
@@ -93,6 +105,8 @@ class Sessions:
         endpoints_changed: Callable[[], Awaitable[None]],
         wake_lane: Callable[[str, str], Awaitable[None]],
         limit_lane: Callable[[Connection], Awaitable[None]],
+        credentials: Callable[[Connection], Credentials],
+        closed: Callable[[Connection], None],
         ids: Ids,
         now_ms: Callable[[], int],
         metrics: SessionMetrics,
@@ -107,6 +121,8 @@ class Sessions:
         self._endpoints_changed = endpoints_changed
         self._wake_lane = wake_lane
         self._limit_lane = limit_lane
+        self._credentials = credentials
+        self._closed = closed
         self._ids = ids
         self._now_ms = now_ms
         self._metrics = metrics
@@ -211,29 +227,62 @@ class Sessions:
         job = self._job(CLOSE, CLOSE_PRIORITY, tenant, connection_id, self._now_ms())
         if connection.state is not SessionState.CLOSED:
             await self._commit(self._connections.desire(tenant, connection_id, Desired.CLOSED), jobs=[job])
-            await self._move(connection, StateChange(state=SessionState.CLOSING, reason="asked"))
+            await self._move(connection, StateChange(state=SessionState.CLOSING, reason=ASKED))
         return job.id
 
     async def pause(self, tenant: str, connection_id: str) -> Connection:
         """Send nothing on this connection until `resume`; what is accepted waits."""
-        connection = await self._existing(tenant, connection_id)
-        if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
-            raise Conflict(f"connection {connection_id} is {connection.state}")
+        connection = await self._open_one(tenant, connection_id)
         await self._commit(self._connections.desire(tenant, connection_id, Desired.PAUSED))
-        if not await self._manager.pause(tenant, connection_id, "asked"):
-            await self._move(connection, StateChange(state=SessionState.PAUSED, reason="asked"))
+        if not await self._manager.pause(tenant, connection_id, ASKED):
+            await self._move(connection, StateChange(state=SessionState.PAUSED, reason=ASKED))
         return await self._existing(tenant, connection_id)
 
     async def resume(self, tenant: str, connection_id: str) -> Connection:
         """Send again. Also starts a connection whose trouble a person has mended."""
-        connection = await self._existing(tenant, connection_id)
-        if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
-            raise Conflict(f"connection {connection_id} is {connection.state}")
+        connection = await self._open_one(tenant, connection_id)
         await self._commit(self._connections.desire(tenant, connection_id, Desired.CONNECTED))
         with suppress(Unavailable):  # when Redis loses its data, only what is to be connected gets its rate back
             await self._limit_lane(connection)
         await self._manager.resume(connection)
         return await self._existing(tenant, connection_id)
+
+    async def pair(self, tenant: str, connection_id: str, *, phone: str | None = None) -> Connection:
+        """Link the account, anew if it was logged out: a code to scan or, with its phone's number, one to type there.
+
+        Raises Conflict when it is linked, InvalidInput for a transport without pairing, Unavailable.
+        """
+        connection = await self._open_one(tenant, connection_id)
+        if PAIR not in self.capabilities(connection):
+            raise Conflict(f"a connection of {connection.transport} is not paired: its config has the credentials")
+        if connection.state in PAIRED:
+            raise Conflict(f"connection {connection_id} is {connection.state}; log it out first")
+        await self._commit(self._connections.desire(tenant, connection_id, Desired.CONNECTED))
+        with suppress(Unavailable):
+            await self._limit_lane(connection)
+        try:
+            await self._manager.pair(connection, phone=phone)
+        except (SendError, TimeoutError) as error:
+            raise Unavailable(f"the pairing did not begin: {error or 'the transport does not answer'}") from error
+        return await self._existing(tenant, connection_id)
+
+    async def logout(self, tenant: str, connection_id: str) -> Connection:
+        """Unlink the account. Its login is kept aside, messages wait, and `pair` links it again."""
+        connection = await self._open_one(tenant, connection_id)
+        if PAIR not in self.capabilities(connection):
+            raise Conflict(f"a connection of {connection.transport} has no login to give back; pause or delete it")
+        await self._commit(self._connections.desire(tenant, connection_id, Desired.LOGGED_OUT))
+        if not await self._manager.logout(connection):
+            await self._move(connection, StateChange(state=SessionState.LOGGED_OUT, reason=ASKED))
+        # Last: a crash before it leaves a login that the provider has ended, and the next start says so.
+        await self._credentials(connection).set_aside(ASKED)
+        return await self._existing(tenant, connection_id)
+
+    async def _open_one(self, tenant: str, connection_id: str) -> Connection:
+        connection = await self._existing(tenant, connection_id)
+        if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
+            raise Conflict(f"connection {connection_id} is {connection.state}")
+        return connection
 
     # --- handlers of the queues session:init and session:close ---
 
@@ -253,10 +302,12 @@ class Sessions:
         """Stop the session and say that it is closed."""
         await self._manager.close(job.tenant, orjson.loads(job.payload)["connection_id"])
         connection = await self._connections.get(job.tenant, orjson.loads(job.payload)["connection_id"])
+        if connection is not None:
+            self._closed(connection)
         if connection is not None and connection.state is not SessionState.CLOSED:
-            await self._move(connection, StateChange(state=SessionState.CLOSING, reason="asked"))
+            await self._move(connection, StateChange(state=SessionState.CLOSING, reason=ASKED))
             await self._move(
-                replace(connection, state=SessionState.CLOSING), StateChange(state=SessionState.CLOSED, reason="asked")
+                replace(connection, state=SessionState.CLOSING), StateChange(state=SessionState.CLOSED, reason=ASKED)
             )
         return Done()
 
@@ -275,13 +326,18 @@ class Sessions:
                 "connection.qr",
                 tenant=connection.tenant,
                 at=self._now_ms(),
-                data={"qr": change.text},
+                data={"pairing_code" if change.typed else "qr": change.text},
                 connection_id=connection.id,
             )
-            shown = self._connections.shown(connection.tenant, connection.id, change.text, change.expires_at)
+            shown = self._connections.shown(
+                connection.tenant, connection.id, change.text, change.expires_at, typed=change.typed
+            )
             await self._commit(shown, *event.changes, jobs=event.jobs)
             return
         await self._move(connection, change)
+        if change.state is SessionState.LOGGED_OUT:
+            # The provider ended the login: it can never be used again, and the next pairing makes another.
+            await self._credentials(connection).set_aside(change.reason or "logged_out")
 
     async def on_up(self, connection: Connection) -> None:
         """Sends are possible: the messages that waited for it leave at once."""

@@ -17,11 +17,14 @@ from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
 from zapd.jobs.job import Done, Job
 from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName
 from zapd.sessions import CreateConnection, Created, Kind, Sessions
+from zapd.store.commands import Change
+from zapd.store.credentials import Login
 from zapd.webhooks.endpoints import Endpoints
 from zapd.webhooks.guard import Guard
 from zapd.webhooks.resolver import Resolver
 from zapd.whatsapp import sandbox_wire
 from zapd.whatsapp.cloud import CloudConfig
+from zapd.whatsapp.credentials import CorruptCredentials, SqlCredentials
 from zapd.whatsapp.manager import SessionManager
 from zapd.whatsapp.metrics import SessionMetrics
 from zapd.whatsapp.transport import NotConnected, QrCode, StateChange
@@ -41,6 +44,8 @@ class Desk:
         self.transports: dict[tuple[str, str], ScriptedTransport] = {}
         self.woken: list[tuple[str, str]] = []
         self.limited: list[str] = []
+        self.forgotten: list[str] = []
+        self.logins = world.credentials
         guard = Guard(allow_loopback=True)
         self.resolver = Resolver(guard=guard)
         endpoints = Endpoints(
@@ -59,7 +64,7 @@ class Desk:
             manager=self.manager,
             kinds={
                 TransportName.SANDBOX: Kind(
-                    capabilities=frozenset({"text"}),
+                    capabilities=frozenset({"text", "pair"}),
                     check_config=lambda _: None,
                     parse=lambda _, raw: sandbox_wire.parse(raw),
                 ),
@@ -77,8 +82,20 @@ class Desk:
             endpoints_changed=world.fanout.refresh,
             wake_lane=self._woke,
             limit_lane=self._limit,
+            credentials=self.credentials,
+            closed=lambda connection: self.forgotten.append(connection.key),
             ids=world.ids,
             now_ms=world.clock.now_ms,
+        )
+
+    def credentials(self, connection: Connection) -> SqlCredentials:
+        return SqlCredentials(
+            tenant=connection.tenant,
+            connection_id=connection.id,
+            rows=self.logins,
+            commit=self.world.writer.commit,
+            ids=self.world.ids,
+            now_ms=self.world.clock.now_ms,
         )
 
     def _transport(self, connection: Connection) -> ScriptedTransport:
@@ -370,6 +387,7 @@ async def test_closing_stops_the_session_and_says_so(desk: Desk) -> None:
     assert await desk.state() is T.CLOSED
     assert desk.transports["default", "con_1"].stops
     assert desk.manager.get("default", "con_1") is None
+    assert desk.forgotten == ["con_1"]
     assert (await desk.told())[2:] == ["closing", "closed"]
 
 
@@ -422,6 +440,103 @@ async def test_a_start_that_overlaps_a_close_does_not_bring_the_session_back(
     assert desk.manager.get("default", "con_1") is None
 
 
+# --- login and logout ---
+
+
+async def test_logout_keeps_the_login_aside_and_the_same_connection_pairs_again(desk: Desk) -> None:
+    await desk.up()
+    login = desk.credentials(await desk.stored())
+    await login.save(b"first")
+
+    out = await desk.sessions.logout("default", "con_1")
+
+    assert (out.state, out.reason, out.desired) == (T.LOGGED_OUT, "asked", Desired.LOGGED_OUT)
+    assert desk.transports["default", "con_1"].logouts == 1
+    assert await login.load() is None
+    (kept,) = await desk.logins.listed("default", "con_1")
+    assert (desk.logins.opened(kept), kept.reason) == (b"first", "asked")
+
+    again = await desk.sessions.pair("default", "con_1")
+    assert again.desired is Desired.CONNECTED
+    await eventually(lambda: desk.sessions.connected("default", "con_1"))
+    await login.save(b"second")
+    assert await login.load() == b"second"
+    assert len(await desk.logins.listed("default", "con_1")) == 2
+
+
+async def test_a_logout_by_the_provider_keeps_the_login_aside_too(desk: Desk) -> None:
+    await desk.up()
+    login = desk.credentials(await desk.stored())
+    await login.save(b"first")
+    await desk.transports["default", "con_1"].say(T.RECONNECTING, "401")
+    await eventually(lambda: _is(desk, T.LOGGED_OUT))
+    await eventually(lambda: desk.logins.listed("default", "con_1"))
+    (kept,) = await eventually(lambda: _aside(desk))
+    assert kept.reason == "401_logged_out"
+    assert await login.load() is None
+
+
+async def _aside(desk: Desk) -> list[Login]:
+    return [login for login in await desk.logins.listed("default", "con_1") if login.archived_at is not None]
+
+
+async def test_a_login_that_was_tampered_with_is_kept_aside_byte_by_byte(desk: Desk) -> None:
+    await desk.up()
+    login = desk.credentials(await desk.stored())
+    await login.save(b"first")
+    (kept,) = await desk.logins.listed("default", "con_1")
+    spoilt = kept.sealed[:-1] + bytes([kept.sealed[-1] ^ 1])
+    command, row = desk.logins.saved("default", "con_1", kept.id, b"", kept.created_at)
+    await desk.world.change(Change(command, (*row[:3], spoilt, *row[4:])))
+
+    with pytest.raises(CorruptCredentials):
+        await login.load()
+
+    (aside,) = await _aside(desk)
+    assert (aside.sealed, aside.reason) == (
+        spoilt,
+        "corrupt_credentials: what is sealed for credentials/default/con_1 was changed, or belongs elsewhere",
+    )
+    assert await login.load() is None  # it can be paired again
+
+
+async def test_logging_out_what_is_not_here_changes_its_record(desk: Desk) -> None:
+    await desk.create()
+    assert (await desk.sessions.logout("default", "con_1")).state is T.LOGGED_OUT
+    await desk.run("session:init")  # was waiting: nobody wants it connected any more
+    assert desk.transports == {}
+
+
+async def test_what_is_linked_or_has_no_login_or_is_closed_is_not_paired(desk: Desk) -> None:
+    await desk.up()
+    with pytest.raises(Conflict, match="log it out first"):
+        await desk.sessions.pair("default", "con_1")
+    config = {"phone_number_id": "1", "access_token": "t", "app_secret": "s", "verify_token": "v"}
+    await desk.create("cloudy", transport=TransportName.CLOUD, config=config)
+    for ask in (desk.sessions.pair, desk.sessions.logout):
+        with pytest.raises(Conflict, match="cloud"):
+            await ask("default", "cloudy")
+    await desk.sessions.close("default", "con_1")
+    for ask in (desk.sessions.pair, desk.sessions.logout):
+        with pytest.raises(Conflict, match="closing"):
+            await ask("default", "con_1")
+
+
+async def test_a_code_to_type_stands_beside_the_one_to_scan(desk: Desk) -> None:
+    await desk.create()
+    paired = await desk.sessions.pair("default", "con_1", phone="5511999998888")
+    assert (paired.pairing_code, paired.pairing_code_expires_at) == ("ABCD-EFGH", 99)
+    assert desk.transports["default", "con_1"].paired_with == ["5511999998888"]
+    (event,) = await desk.world.events.listed("default", type="connection.qr")
+    assert data_of(event) == {"pairing_code": "ABCD-EFGH"}
+    await desk.transports["default", "con_1"].say(T.RECONNECTING)
+    await eventually(lambda: _no_code(desk))
+
+
+async def _no_code(desk: Desk) -> bool:
+    return (await desk.stored()).pairing_code is None
+
+
 # --- tenants ---
 
 
@@ -452,4 +567,4 @@ async def test_a_connection_is_remembered_and_a_change_here_is_seen_at_once(desk
     found = await desk.sessions.find("default", "con_1")
     assert found is not None
     assert found.state is T.CLOSING
-    assert desk.sessions.capabilities(found) == {"text"}
+    assert desk.sessions.capabilities(found) == {"text", "pair"}

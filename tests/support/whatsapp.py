@@ -25,6 +25,8 @@ from zapd.whatsapp.transport import (
     Update,
 )
 
+LOGIN = b'{"network":"sandbox","device":"D1"}'  #: of an account that was paired before
+
 
 def a_connection(
     connection_id: str = "con_1",
@@ -97,6 +99,25 @@ class MemoryLedger:
             raise ConnectionError("the ledger is away")
 
 
+class MemoryCredentials:
+    """A connection's login without a disk."""
+
+    def __init__(self, secret: bytes | None = None) -> None:
+        self.secret = secret
+        self.aside: list[tuple[bytes, str]] = []
+
+    async def load(self) -> bytes | None:
+        return self.secret
+
+    async def save(self, secret: bytes) -> None:
+        self.secret = secret
+
+    async def set_aside(self, reason: str) -> None:
+        if self.secret is not None:
+            self.aside.append((self.secret, reason))
+        self.secret = None
+
+
 class Upside:
     """What a session or transport tells upwards, written down. `away` makes it fail."""
 
@@ -160,6 +181,12 @@ class ScriptedTransport:
         self.answer = asyncio.Event()
         self.answer.set()
         self.connects = True
+        self.alive = True
+        self.mute = False  # it answers no probe
+        self.probes = 0
+        self.logouts = 0
+        self.logout_trouble: Exception | None = None
+        self.paired_with: list[str | None] = []
         self._on_state: OnState | None = None
 
     async def start(self, *, on_state: OnState, on_raw: OnRaw) -> None:
@@ -178,6 +205,24 @@ class ScriptedTransport:
         assert self._on_state, "the transport is not started"
         await self._on_state(StateChange(state=state, reason=reason))
 
+    async def pair(self, *, phone: str | None = None) -> None:
+        assert self._on_state, "the transport is not started"
+        self.paired_with.append(phone)
+        await self._on_state(QrCode(text="ABCD-EFGH", expires_at=99, typed=True))
+
+    async def logout(self) -> None:
+        self.logouts += 1
+        if self.logout_trouble:
+            raise self.logout_trouble
+
+    async def health(self) -> Health:
+        self.probes += 1
+        if self.mute:
+            await asyncio.Event().wait()
+        if self.trouble:
+            raise self.trouble
+        return Health(alive=self.alive)
+
     async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         self.reached.set()
         await self.answer.wait()
@@ -185,9 +230,6 @@ class ScriptedTransport:
             raise self.trouble
         self.sent.append(message)
         return SendResult(provider_id=f"P{len(self.sent)}", accepted_at=1)
-
-    async def pair(self, *, phone: str | None = None) -> None:
-        raise Unsupported("pair")
 
     async def mark_read(self, target: Target) -> None:
         raise Unsupported("mark_read")
@@ -201,9 +243,6 @@ class ScriptedTransport:
 
     async def resolve_number(self, candidates: Sequence[str]) -> Resolved | None:
         raise Unsupported("resolve_number")
-
-    async def health(self) -> Health:
-        return Health(alive=self._on_state is not None)
 
     def parse(self, raw: bytes) -> Sequence[Update]:
         raise ValueError(raw)

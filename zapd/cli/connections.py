@@ -87,3 +87,22 @@ def pause(api: Client, out: Output, connection: str) -> None:
 def resume(api: Client, out: Output, connection: str) -> None:
     """Send again."""
     out.said(api.call("POST", f"/connections/{connection}/resume").data, f"{connection} is resumed")
+
+
+@connections.command()
+@click.argument("connection")
+@click.option("--phone", help="The account's number: a code is shown that is typed on that phone.")
+@client_command
+def pair(api: Client, out: Output, connection: str, phone: str | None) -> None:
+    """Link the account, anew if it was logged out."""
+    answer = api.call("POST", f"/connections/{connection}/pair", {"phone": phone} if phone else {}).data
+    code = answer["pairing_code"]
+    out.said(answer, f"type {code['code']} on the phone" if code else f"{connection} is {answer['state']}")
+
+
+@connections.command()
+@click.argument("connection")
+@client_command
+def logout(api: Client, out: Output, connection: str) -> None:
+    """Unlink the account; messages wait until it is paired again."""
+    out.said(api.call("POST", f"/connections/{connection}/logout").data, f"{connection} is logged out")

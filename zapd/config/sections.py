@@ -163,6 +163,21 @@ class SandboxConfig(Section):
     """Whether the simulated contact answers each message."""
 
 
+class SessionsConfig(Section):
+    """Keeping WhatsApp accounts connected."""
+
+    start_gap: Annotated[Duration, Field(le=60)] = 0.02
+    """Sessions start up to this far apart when zapd starts: a provider takes hundreds at once for an attack."""
+    reconnect_cap: Annotated[Duration, Field(ge=1, le=3600)] = 60.0
+    """Longest wait before a lost connection is tried again; the waits double from 1 s and are drawn at random."""
+    pair_within: Positive = 300.0
+    """How long codes to scan are shown before the session gives up; it then waits for a person."""
+    quiet_after: Positive = 60.0
+    """A connection from which nothing came for so long is asked whether it lives."""
+    probe_timeout: Annotated[Duration, Field(gt=0, le=60)] = 10.0
+    """Time for the answer; without one the session is degraded, and started anew when it fails again."""
+
+
 class DrainConfig(Section):
     """Stopping."""
 
@@ -189,6 +204,8 @@ class RetentionConfig(Section):
     """The simulated network's record of what arrived."""
     cron_fires: Positive = 30 * 86_400.0
     """Which cron slots have fired."""
+    credentials: Positive = 30 * 86_400.0
+    """Logins of accounts that were logged out or could not be read; the one in use stays."""
     completed_jobs: Positive = 3_600.0
     """Completed jobs in Redis, for a look at what just ran; at most 100 per queue."""
     dead_jobs: Positive = 7 * 86_400.0
@@ -225,6 +242,7 @@ class Config(Section):
     cloud: CloudConfig = CloudConfig()
     zapi: ZapiConfig = ZapiConfig()
     sandbox: SandboxConfig = SandboxConfig()
+    sessions: SessionsConfig = SessionsConfig()
     drain: DrainConfig = DrainConfig()
     retention: RetentionConfig = RetentionConfig()
     cron: CronConfig = CronConfig()

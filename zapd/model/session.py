@@ -49,26 +49,27 @@ class Desired(StrEnum):
     CONNECTED = "connected"
     PAUSED = "paused"
     CLOSED = "closed"
+    LOGGED_OUT = "logged_out"  #: unlinked on purpose, until somebody pairs it again
 
 
 T = SessionState
 _STOPPABLE = {T.PAUSED, T.CLOSING, T.FAILED, T.LOGGED_OUT, T.BANNED, T.CLIENT_OUTDATED, T.STARTING}
 
 TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
-    T.CREATED: frozenset({T.STARTING, T.CLOSING, T.FAILED, T.PAUSED}),
+    T.CREATED: frozenset({T.STARTING, T.CLOSING, T.FAILED, T.PAUSED, T.LOGGED_OUT}),
     T.STARTING: frozenset({T.QR_PENDING, T.PASSKEY_REQUIRED, T.CONNECTED, T.RECONNECTING, *_STOPPABLE}),
     T.QR_PENDING: frozenset({T.CONNECTED, T.PASSKEY_REQUIRED, T.RECONNECTING, *_STOPPABLE}),
     T.PASSKEY_REQUIRED: frozenset({T.CONNECTED, T.QR_PENDING, T.RECONNECTING, *_STOPPABLE}),
     T.CONNECTED: frozenset({T.DEGRADED, T.RECONNECTING, *_STOPPABLE}),
     T.DEGRADED: frozenset({T.CONNECTED, T.RECONNECTING, *_STOPPABLE}),
     T.RECONNECTING: frozenset({T.CONNECTED, T.QR_PENDING, T.DEGRADED, *_STOPPABLE}),
-    T.PAUSED: frozenset({T.STARTING, T.CONNECTED, T.CLOSING, T.FAILED}),
-    T.CLIENT_OUTDATED: frozenset({T.STARTING, T.CLOSING}),
+    T.PAUSED: frozenset({T.STARTING, T.CONNECTED, T.CLOSING, T.FAILED, T.LOGGED_OUT}),
+    T.CLIENT_OUTDATED: frozenset({T.STARTING, T.CLOSING, T.LOGGED_OUT}),
     T.LOGGED_OUT: frozenset({T.STARTING, T.CLOSING}),
-    T.BANNED: frozenset({T.STARTING, T.CLOSING}),
+    T.BANNED: frozenset({T.STARTING, T.CLOSING, T.LOGGED_OUT}),
     T.CLOSING: frozenset({T.CLOSED, T.STARTING}),
     T.CLOSED: frozenset({T.STARTING}),
-    T.FAILED: frozenset({T.STARTING, T.CLOSING}),
+    T.FAILED: frozenset({T.STARTING, T.CLOSING, T.LOGGED_OUT}),
 }
 
 
@@ -96,6 +97,8 @@ class Connection:
     job_id: str | None = None
     qr: str | None = None
     qr_expires_at: int | None = None
+    pairing_code: str | None = None  #: to type on the phone instead of scanning `qr`
+    pairing_code_expires_at: int | None = None
 
     @property
     def key(self) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 
+from zapd.backoff import Backoff
+from zapd.config import Config
 from zapd.model.session import Connection, TransportName
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
@@ -15,7 +17,8 @@ from zapd.parts.webhooks import Webhooks
 from zapd.sessions import Kind, Sessions
 from zapd.whatsapp import cloud_webhook, sandbox_wire
 from zapd.whatsapp.cloud import CloudConfig, CloudTransport
-from zapd.whatsapp.manager import SessionManager
+from zapd.whatsapp.credentials import SqlCredentials
+from zapd.whatsapp.manager import Pulse, SessionManager
 from zapd.whatsapp.metrics import SessionMetrics
 from zapd.whatsapp.sandbox import SandboxTransport
 from zapd.whatsapp.sandbox_ledger import SqlLedger
@@ -39,6 +42,7 @@ CLOUD = Kind(
         raw, phone_number_id=CloudConfig.read(connection.config).phone_number_id
     ),
 )
+CLOUD_LOOKS = 900.0  #: seconds; a probe of the Cloud API is a request against the app's hourly limit
 KINDS = {TransportName.SANDBOX: SANDBOX, TransportName.CLOUD: CLOUD}
 
 
@@ -60,6 +64,7 @@ class Accounts:
         limit_lane: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self._cloud, self._network, self._intake, self._ids = basis.config.cloud, network, intake, basis.ids
+        self._commit, self._logins = storage.writer.commit, storage.credentials
         sandbox = basis.config.sandbox
         self.sandbox = SandboxNetwork(
             ledger=SqlLedger(store=storage.ledger, writer=storage.writer),
@@ -78,7 +83,12 @@ class Accounts:
             on_up=lambda connection: self.sessions.on_up(connection),
             random=random.random,
             calls=self.metrics.calls,
+            start_gap=basis.config.sessions.start_gap,
+            reconnect=Backoff(base=1.0, factor=2.0, cap=basis.config.sessions.reconnect_cap, jitter=0.0),
+            pair_within=basis.config.sessions.pair_within,
+            pulse=pulse(basis.config),
         )
+        self.metrics.quiet = self.manager.quiet
         self.sessions = Sessions(
             connections=storage.connections,
             manager=self.manager,
@@ -90,13 +100,26 @@ class Accounts:
             endpoints_changed=webhooks.fanout.refresh,
             wake_lane=engine.wake_lane,
             limit_lane=limit_lane,
+            credentials=self.credentials,
+            closed=lambda connection: self.sandbox.forget(connection.tenant, connection.id),
             ids=basis.ids,
             now_ms=now_ms,
             metrics=self.metrics,
         )
 
     def _sandbox_transport(self, connection: Connection) -> SandboxTransport:
-        return SandboxTransport(connection=connection, network=self.sandbox)
+        return SandboxTransport(connection=connection, network=self.sandbox, credentials=self.credentials(connection))
+
+    def credentials(self, connection: Connection) -> SqlCredentials:
+        """What the account of a connection logs in with."""
+        return SqlCredentials(
+            tenant=connection.tenant,
+            connection_id=connection.id,
+            rows=self._logins,
+            commit=self._commit,
+            ids=self._ids,
+            now_ms=now_ms,
+        )
 
     def _cloud_transport(self, connection: Connection) -> CloudTransport:
         return CloudTransport(
@@ -111,3 +134,13 @@ class Accounts:
     async def _take_raw(self, connection: Connection, raw: bytes) -> None:
         # A transport's bytes have no key of their own: what they tell is dropped or ignored when it comes twice.
         await self._intake(connection, raw, self._ids.ulid())
+
+
+def pulse(config: Config) -> Pulse:
+    """When the accounts are asked whether they live."""
+    sessions = config.sessions
+    return Pulse(
+        quiet_after=sessions.quiet_after,
+        timeout=sessions.probe_timeout,
+        by_transport={TransportName.CLOUD: max(CLOUD_LOOKS, sessions.quiet_after)},
+    )

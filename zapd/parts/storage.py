@@ -4,6 +4,7 @@ import os
 
 from zapd.parts.basis import Basis
 from zapd.store.connections import ConnectionStore
+from zapd.store.credentials import CredentialStore
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
@@ -36,6 +37,7 @@ class Storage:
         )
         self.keys = KeyStore(database=database, reader=reader)
         self.connections = ConnectionStore(database=database, reader=reader, vault=vault)
+        self.credentials = CredentialStore(database=database, reader=reader, vault=vault)
         self.messages = MessageStore(database=database, reader=reader)
         self.events = EventStore(database=database, reader=reader)
         self.endpoints = EndpointStore(database=database, reader=reader, vault=vault)

@@ -30,11 +30,13 @@ def _setting(*columns: sa.Column[Any]) -> Update:
 _UPDATED = _setting(_C.label, _C.config, _C.on_ambiguous, _C.rate_per_minute, _C.job_id)
 _DESIRED = _setting(_C.desired)
 _SHOWN = _setting(_C.qr, _C.qr_expires_at)
+_SHOWN_TO_TYPE = _setting(_C.pairing_code, _C.pairing_code_expires_at)
+_CODES = (_C.qr, _C.qr_expires_at, _C.pairing_code, _C.pairing_code_expires_at)
 
 
 @cache  # one for each pair of states that the code asks for
 def _moving(to: SessionState, frm: frozenset[SessionState]) -> Update:
-    no_code = {"qr": sa.null(), "qr_expires_at": sa.null()}
+    no_code = {column.name: sa.null() for column in _CODES}
     return Update(
         table=connections,
         columns=(*_KEY, _C.reason, _C.since),
@@ -62,7 +64,7 @@ class ConnectionStore:
         row = (
             *(c.tenant, c.id, c.transport.value, c.label, c.desired.value, c.state.value, c.reason, c.since),
             *(self._sealed(c), c.on_ambiguous.value, c.rate_per_minute, c.created_at, c.job_id),
-            *(c.qr, c.qr_expires_at),
+            *(c.qr, c.qr_expires_at, c.pairing_code, c.pairing_code_expires_at),
         )
         return Change(_ADDED, row)
 
@@ -92,9 +94,9 @@ class ConnectionStore:
         return Change(_DESIRED, (tenant, connection_id, desired.value))
 
     @staticmethod
-    def shown(tenant: str, connection_id: str, qr: str, expires_at: int) -> Change:
-        """A code to scan, and until when it is good (ms)."""
-        return Change(_SHOWN, (tenant, connection_id, qr, expires_at))
+    def shown(tenant: str, connection_id: str, code: str, expires_at: int, *, typed: bool = False) -> Change:
+        """A code to scan, or to be typed on the phone, and until when it is good (ms)."""
+        return Change(_SHOWN_TO_TYPE if typed else _SHOWN, (tenant, connection_id, code, expires_at))
 
     async def get(self, tenant: str, connection_id: str) -> Connection | None:
         """One connection."""

@@ -12,6 +12,7 @@ from zapd.store.commands import Change, Condition, Delete, Row, among
 from zapd.store.database import Database
 from zapd.store.tables import (
     attempts,
+    credentials,
     cron_fires,
     deliveries,
     events,
@@ -66,6 +67,7 @@ _RULES = (
     _Rule(parked_receipts.c.created_at),
     _Rule(sandbox_ledger.c.at),
     _Rule(cron_fires.c.slot),
+    _Rule(credentials.c.archived_at),
 )
 
 

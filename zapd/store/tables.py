@@ -54,6 +54,21 @@ connections = Table(
     Column("job_id", Text),
     Column("qr", Text),
     Column("qr_expires_at", BigInteger),
+    Column("pairing_code", Text),
+    Column("pairing_code_expires_at", BigInteger),
+)
+
+# What a paired account needs to log in again. A login that is not used any more stays until its retention.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    Column("reason", Text),
 )
 
 messages = Table(

@@ -75,6 +75,12 @@ class CreateConnection(Body):
     webhook_url: str | None = None
 
 
+class Pair(Body):
+    """How to link an account. With `phone` a code is shown that is typed on that phone, instead of one to scan."""
+
+    phone: str | None = Field(default=None, min_length=1, max_length=64)
+
+
 class CreateEndpoint(Body):
     """A URL that wants events. What a URL, a type, a header and a secret may be is checked in `zapd.webhooks`."""
 

@@ -13,6 +13,7 @@ from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of, only_connection
 from zapd.web.pages import PageQuery, page, parsed_query
 from zapd.whatsapp import qr
+from zapd.whatsapp.numbers import phone_number
 
 
 class LimitsAnswer(TypedDict):
@@ -29,6 +30,13 @@ class QrAnswer(TypedDict):
     expires_at: Time | None
 
 
+class PairingCodeAnswer(TypedDict):
+    """A code to type on the phone, and until when it is good."""
+
+    code: str
+    expires_at: Time | None
+
+
 class ConnectionAnswer(TypedDict):
     """A WhatsApp account. `state` is what it is, `desired` what the operator wants."""
 
@@ -41,6 +49,7 @@ class ConnectionAnswer(TypedDict):
     desired: str
     capabilities: list[str]
     qr: QrAnswer | None
+    pairing_code: PairingCodeAnswer | None
     limits: LimitsAnswer
     next_send_at: Time | None
     on_ambiguous: str
@@ -129,6 +138,21 @@ async def resume(request: web.Request) -> web.Response:
     return answer(await _shown(request, await request.app[need.SESSIONS].resume(connection.tenant, connection.id)))
 
 
+async def pair(request: web.Request) -> web.Response:
+    """Link the account, anew if it was logged out: by a code to scan, or to type on its phone."""
+    connection = await existing(request)
+    body = await bodies.parsed(request, bodies.Pair)
+    phone = None if body.phone is None else phone_number(body.phone, field="phone")
+    paired = await request.app[need.SESSIONS].pair(connection.tenant, connection.id, phone=phone)
+    return answer(await _shown(request, paired), 202)
+
+
+async def logout(request: web.Request) -> web.Response:
+    """Unlink the account from zapd. What is accepted waits; `pair` links it again."""
+    connection = await existing(request)
+    return answer(await _shown(request, await request.app[need.SESSIONS].logout(connection.tenant, connection.id)))
+
+
 async def code(request: web.Request) -> web.Response:
     """The code to scan: PNG (also for `*/*`), SVG, text or JSON, as `Accept` asks."""
     connection = await existing(request)
@@ -163,7 +187,7 @@ async def _shown(request: web.Request, connection: Connection) -> ConnectionAnsw
         next_at = await request.app[need.NEXT_SEND_AT](connection)
     except Unavailable:
         next_at = None  # Redis is away; the state is in SQL
-    shows_code = connection.qr is not None
+    shows_code, typed = connection.qr is not None, connection.pairing_code
     return {
         "id": connection.id,
         "label": connection.label,
@@ -174,6 +198,7 @@ async def _shown(request: web.Request, connection: Connection) -> ConnectionAnsw
         "desired": connection.desired,
         "capabilities": sorted(request.app[need.SESSIONS].capabilities(connection)),
         "qr": {"qr": connection.qr or "", "expires_at": at(connection.qr_expires_at)} if shows_code else None,
+        "pairing_code": {"code": typed, "expires_at": at(connection.pairing_code_expires_at)} if typed else None,
         "limits": {"per_minute": connection.rate_per_minute or pace.per_minute, "burst": pace.burst},
         "next_send_at": at(next_at),
         "on_ambiguous": connection.on_ambiguous,

@@ -90,6 +90,18 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/connections/{connection}/qr", connections.code, READ, media="image/png"),
     Route("POST", "/connections/{connection}/pause", connections.pause, CONTROL, answer=connections.ConnectionAnswer),
     Route("POST", "/connections/{connection}/resume", connections.resume, CONTROL, answer=connections.ConnectionAnswer),
+    Route(
+        "POST",
+        "/connections/{connection}/pair",
+        connections.pair,
+        SETTINGS,
+        body=bodies.Pair,
+        answer=connections.ConnectionAnswer,
+        status=202,
+    ),
+    Route(
+        "POST", "/connections/{connection}/logout", connections.logout, SETTINGS, answer=connections.ConnectionAnswer
+    ),
     # provider webhooks
     Route("GET", "/hooks/cloud/{connection}", hooks.verify_cloud, None, media="text/plain"),
     Route("POST", "/hooks/cloud/{connection}", hooks.receive_cloud, None, media="text/plain", accepts="hook"),

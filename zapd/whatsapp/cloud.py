@@ -114,6 +114,9 @@ class CloudTransport:
         """A number of the Cloud API is not paired: its token says whose it is."""
         raise Unsupported("pair")
 
+    async def logout(self) -> None:
+        """There is nothing to unlink: the token is the operator's."""
+
     async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         """Send one message. Raises a SendError."""
         self._check_up()

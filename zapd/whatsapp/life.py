@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from zapd.model.session import SessionState
+from zapd.whatsapp.credentials import CORRUPT, CorruptCredentials
 from zapd.whatsapp.transport import OnState, StateChange
 
 log = structlog.get_logger("zapd.whatsapp")
@@ -33,6 +34,9 @@ class Life:
     async def _run(self, work: Callable[[], Awaitable[None]], on_state: OnState) -> None:
         try:
             await work()
+        except CorruptCredentials as error:
+            log.error("transport.corrupt_credentials", task=self._name, error=str(error))
+            await on_state(StateChange(state=SessionState.FAILED, reason=CORRUPT))
         except Exception as error:  # the loop of a wire: whatever killed it, the session must hear of it
             log.exception("transport.crashed", task=self._name)
             await on_state(StateChange(state=SessionState.RECONNECTING, reason=type(error).__name__))

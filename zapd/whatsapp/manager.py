@@ -1,22 +1,54 @@
-"""The only owner of sessions: starts those that are wanted, gives them to senders, stops them all."""
+"""The only owner of sessions: starts those that are wanted, gives them to senders, looks after them, stops them all."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
+from zapd.backoff import Backoff
 from zapd.errors import FieldError, InvalidInput, Unavailable
 from zapd.model.session import Connection, SessionState, TransportName
 from zapd.whatsapp.metrics import Calls
-from zapd.whatsapp.session import OnRaw, OnState, OnUp, Session
+from zapd.whatsapp.session import PAIR_WITHIN, RECONNECT, OnRaw, OnState, OnUp, Session
 from zapd.whatsapp.transport import StateChange, Transport
 
 log = structlog.get_logger("zapd.sessions")
 
 RETRY_AFTER = 1.0  #: seconds until the boot tries again after a start that failed
+LOOKS = 64  #: sessions that are asked at once whether they live
+ASKED = "asked"  #: the reason of a pause or logout that a person asked for
 
 Key = tuple[str, str]  # tenant, connection id
+
+_MENDED_BY_A_PERSON = {SessionState.LOGGED_OUT, SessionState.BANNED, SessionState.PAUSED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulse:
+    """When the wires are asked whether they live. Times in seconds."""
+
+    quiet_after: float = 60.0  #: nothing came for so long
+    timeout: float = 10.0
+    by_transport: Mapping[TransportName, float] = field(default_factory=dict)  #: another `quiet_after`
+
+    def of(self, transport: TransportName) -> float:
+        """The `quiet_after` of a transport."""
+        return self.by_transport.get(transport, self.quiet_after)
+
+
+def comes_back(connection: Connection) -> bool:
+    """Whether a new start of zapd connects it: what waits for a person goes on waiting.
+
+    A pause that was asked for and a `desired` of connected: the daemon died while it was being resumed.
+    """
+    if connection.reason == "qr_timeout":
+        return False
+    return connection.state not in _MENDED_BY_A_PERSON or (
+        connection.state is SessionState.PAUSED and connection.reason == ASKED
+    )
 
 
 class SessionManager:
@@ -38,6 +70,9 @@ class SessionManager:
         random: Callable[[], float],
         calls: Mapping[str, Calls] | None = None,
         start_gap: float = 0.02,
+        reconnect: Backoff = RECONNECT,
+        pair_within: float = PAIR_WITHIN,
+        pulse: Pulse = Pulse(),
     ) -> None:
         self._transports = transports
         self._wanted = wanted
@@ -47,17 +82,27 @@ class SessionManager:
         self._random = random
         self._calls = calls or {}
         self._start_gap = start_gap
+        self._reconnect = reconnect
+        self._pair_within = pair_within
+        self._pulse = pulse
+        self._looks = asyncio.Semaphore(LOOKS)
         self._sessions: dict[Key, Session] = {}
         self._to_start: dict[Key, Connection] = {}  # of the boot; a command for one of them takes it out
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Start what is wanted, then own it until `stop`."""
-        self._to_start = {(c.tenant, c.id): c for c in await self._wanted() if (c.tenant, c.id) not in self._sessions}
-        while self._to_start and not self._stopping.is_set():
-            await self._start_wanted(next(iter(self._to_start.values())))
-            await asyncio.sleep(self._start_gap * self._random())
-        await self._stopping.wait()
+        """Start what is wanted, then look after it until `stop`."""
+        wanted = [connection for connection in await self._wanted() if comes_back(connection)]
+        self._to_start = {(c.tenant, c.id): c for c in wanted if (c.tenant, c.id) not in self._sessions}
+        looking = asyncio.create_task(self._look_after(), name="sessions:look")
+        try:
+            while self._to_start and not self._stopping.is_set():
+                await self._start_wanted(next(iter(self._to_start.values())))
+                await asyncio.sleep(self._start_gap * self._random())
+            await self._stopping.wait()
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
 
     async def stop(self) -> None:
         """Stop every session, all at once, and wait for them."""
@@ -111,6 +156,25 @@ class SessionManager:
         await session.resume()
         return session
 
+    async def pair(self, connection: Connection, *, phone: str | None) -> None:
+        """Start the pairing of a session that is not connected. Raises as `start` and `Session.pair`."""
+        session = await self.start(connection)
+        await session.pair(phone=phone)
+
+    async def logout(self, connection: Connection, reason: str = ASKED) -> bool:
+        """Unlink the account and forget its session. False: it is not here, and its record must be changed instead."""
+        key = (connection.tenant, connection.id)
+        self._to_start.pop(key, None)
+        session = self._sessions.pop(key, None)
+        if session is not None:
+            await session.logout(reason)
+        return session is not None
+
+    def quiet(self) -> float:
+        """For how many seconds the quietest connected session has given no sign of life. Called from any thread."""
+        connected = [s.last_sign for s in list(self._sessions.values()) if s.state is SessionState.CONNECTED]
+        return time.monotonic() - min(connected) if connected else 0.0
+
     def states(self) -> Counter[SessionState]:
         """How many sessions are in each state."""
         return Counter(session.state for session in self._sessions.values())
@@ -127,7 +191,27 @@ class SessionManager:
             on_up=self._on_up,
             random=self._random,
             calls=self._calls.get(connection.transport),
+            backoff=self._reconnect,
+            pair_within=self._pair_within,
         )
+
+    async def _look_after(self) -> None:
+        """Ask the wires that have been quiet. One task for all: thousands of sessions are idle most of the day."""
+        shortest = min([self._pulse.quiet_after, *self._pulse.by_transport.values()])
+        while True:
+            # Drawn at random, so that sessions which were started together are not asked together for ever.
+            await asyncio.sleep(shortest * (0.2 + 0.1 * self._random()))
+            now = time.monotonic()
+            quiet = [
+                session
+                for session in self._sessions.values()
+                if now - session.last_sign >= self._pulse.of(session.connection.transport)
+            ]
+            await asyncio.gather(*[self._look(session) for session in quiet], return_exceptions=True)
+
+    async def _look(self, session: Session) -> None:
+        async with self._looks:
+            await session.look(timeout=self._pulse.timeout)
 
     async def _start_wanted(self, connection: Connection) -> None:
         try:

@@ -1,6 +1,6 @@
 """What is measured of sessions and of the calls to the providers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -35,10 +35,12 @@ BUG = "bug"
 
 @dataclass(slots=True)
 class Calls:
-    """The sends of one transport."""
+    """The sends and connections of one transport."""
 
     seconds: Histogram = field(default_factory=lambda: Histogram(CALL_SECONDS))
     errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys([*CLASSES.values(), BUG], 0))
+
+    reconnects: int = 0  #: connections that were lost and are tried again
 
     def failed(self, error: BaseException) -> None:
         """A send raised."""
@@ -51,6 +53,7 @@ class SessionMetrics(Collector):
 
     def __init__(self, *, registry: CollectorRegistry, transports: Sequence[str]) -> None:
         self.calls = {name: Calls() for name in transports}
+        self.quiet: Callable[[], float] = lambda: 0.0  #: the longest silence of a connected session, in seconds
         self._transitions = zeros(product(transports, SessionState))
         self._sessions = zeros(product(transports, SessionState))
         self._down = zeros((name,) for name in transports)
@@ -79,6 +82,10 @@ class SessionMetrics(Collector):
             ("transport", "state"),
             self._transitions,
         )
+        lost: dict[tuple[str, ...], int] = {(name,): calls.reconnects for name, calls in self.calls.items()}
+        yield counter("zapd_session_reconnects", "Connections that were lost.", ("transport",), lost)
+        text = "For how long the quietest connected session has given no sign of life."
+        yield gauge("zapd_session_quiet_seconds", text, (), {(): self.quiet()})
         seconds = {name: calls.seconds for name, calls in self.calls.items()}
         yield histogram("zapd_transport_call_duration_seconds", "One send, to its answer.", "transport", seconds)
         errors: dict[tuple[str, ...], int] = {

@@ -30,6 +30,14 @@ def recipient(to: str, *, field: str = "to") -> str:
     return found
 
 
+def phone_number(to: str, *, field: str) -> str:
+    """Digits of an E.164 number. Raises InvalidInput that names `field`."""
+    found = _phone(to.strip()) if _WRITTEN.fullmatch(to.strip()) else None
+    if found is None:
+        raise InvalidInput(FieldError(field, "a phone number with its country code, such as 5511999998888"))
+    return found
+
+
 def is_phone(peer: str) -> bool:
     """Whether a normal form is a phone number."""
     return peer.isdigit()

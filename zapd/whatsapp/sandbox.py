@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 
 from zapd.model.message import Message
-from zapd.model.session import Connection, SessionState
+from zapd.model.session import Connection
 from zapd.whatsapp.content import EVERYTHING
+from zapd.whatsapp.credentials import Credentials
 from zapd.whatsapp.life import Life
 from zapd.whatsapp.sandbox_network import SandboxNetwork
 from zapd.whatsapp.sandbox_wire import parse
@@ -22,32 +23,37 @@ from zapd.whatsapp.transport import (
     Update,
 )
 
-#: States in which an account has been paired already: a restart of zapd does not ask for the code again.
-_PAIRED = {SessionState.CONNECTED, SessionState.DEGRADED, SessionState.RECONNECTING, SessionState.PAUSED}
-
 
 class SandboxTransport:
     """One account's wire to the simulated network."""
 
     capabilities = EVERYTHING
 
-    def __init__(self, *, connection: Connection, network: SandboxNetwork) -> None:
+    def __init__(self, *, connection: Connection, network: SandboxNetwork, credentials: Credentials) -> None:
         self._account = network.account(connection.tenant, connection.id)
-        self._account.paired |= connection.state in _PAIRED
+        self._credentials = credentials
         self._life = Life(name=f"sandbox:{connection.id}")
 
     async def start(self, *, on_state: OnState, on_raw: OnRaw) -> None:
         """Connect, after pairing where that is due."""
-        self._life.begin(lambda: self._account.connect(on_state=on_state, on_raw=on_raw), on_state=on_state)
+        self._life.begin(
+            lambda: self._account.connect(on_state=on_state, on_raw=on_raw, credentials=self._credentials),
+            on_state=on_state,
+        )
 
     async def stop(self) -> None:
         """Disconnect."""
         self._account.hang_up()
         await self._life.end()
 
-    async def pair(self, *, phone: str | None = None) -> None:  # noqa: ARG002 - the network gives one kind of code
-        """Ask for a new code."""
-        await self._account.unpair()
+    async def pair(self, *, phone: str | None = None) -> None:
+        """Show another code; with `phone`, one to type there. Raises a SendError."""
+        if phone is not None:
+            await self._account.show_code()
+
+    async def logout(self) -> None:
+        """Unlink the account: its login is refused from now on."""
+        self._account.unlink()
 
     async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:  # noqa: ARG002 - ids suffice
         """Send one message. Raises a SendError."""
@@ -72,8 +78,8 @@ class SandboxTransport:
         return Resolved(peer=candidates[0])
 
     async def health(self) -> Health:
-        """Whether the account is connected."""
-        return Health(alive=self._account.up)
+        """Whether the network answers this account."""
+        return await self._account.health()
 
     def parse(self, raw: bytes) -> Sequence[Update]:
         """The updates in the network's JSON. Raises ValueError when the bytes are not of this network."""

@@ -8,18 +8,31 @@ the uncounted again. So everything is told at least once, under ids that never c
 import asyncio
 from collections.abc import Callable, Sequence
 
+import orjson
+
 from zapd.errors import Conflict
 from zapd.ids import Ids
 from zapd.model.message import Message
 from zapd.model.session import SessionState
 from zapd.store.ledger import LedgerEntry
+from zapd.whatsapp.credentials import CORRUPT, CorruptCredentials, Credentials
 from zapd.whatsapp.sandbox_faults import REFUSALS, Fault, FaultKind, Script
 from zapd.whatsapp.sandbox_ledger import Ledger
 from zapd.whatsapp.sandbox_receipts import Order, Receipts
 from zapd.whatsapp.sandbox_wire import body, contact_wrote
-from zapd.whatsapp.transport import NotConnected, OnRaw, OnState, QrCode, SendResult, StateChange, UnknownOutcome
+from zapd.whatsapp.transport import (
+    Health,
+    NotConnected,
+    OnRaw,
+    OnState,
+    QrCode,
+    SendResult,
+    StateChange,
+    UnknownOutcome,
+)
 
 QR_LIFE = 20.0  #: seconds that a code can be scanned, as WhatsApp's
+CODE_LIFE = 180.0  #: seconds that a code can be typed
 
 _ORDERS = {FaultKind.DUPLICATE_RECEIPTS: Order(times=2), FaultKind.OUT_OF_ORDER_RECEIPTS: Order(backwards=True)}
 
@@ -51,6 +64,10 @@ class SandboxNetwork:
         if account is None:
             account = self._accounts[tenant, connection_id] = self._new_account(tenant, connection_id)
         return account
+
+    def forget(self, tenant: str, connection_id: str) -> None:
+        """The connection is closed for good: only its ledger stays."""
+        self._accounts.pop((tenant, connection_id), None)
 
     async def ledger(self, tenant: str, connection_id: str, *, after: str | None, limit: int) -> Sequence[LedgerEntry]:
         """What arrived, in the order it came; those after the entry id `after`."""
@@ -92,7 +109,6 @@ class Account:
         pair_after: float,
         latency: float,
     ) -> None:
-        self.paired = False
         self._tenant = tenant
         self._connection_id = connection_id
         self._ledger = ledger
@@ -104,17 +120,25 @@ class Account:
         self._away_until = 0.0
         self._receipts = receipts
         self.up = False
+        self._unlinked = False  # the login that zapd has is good for nothing any more
+        self._gone = asyncio.Event()  # the connection of which a send or probe waits for an answer has ended
         self._on_state: OnState | None = None
         self._on_raw: OnRaw | None = None
 
-    async def connect(self, *, on_state: OnState, on_raw: OnRaw) -> None:
-        """One connection, from its start until it is cancelled or cut."""
-        self._on_state, self._on_raw = on_state, on_raw
+    async def connect(self, *, on_state: OnState, on_raw: OnRaw, credentials: Credentials) -> None:
+        """One connection, from its start until it is cancelled or cut. Raises CorruptCredentials."""
+        self._on_state, self._on_raw, self._gone = on_state, on_raw, asyncio.Event()
         if asyncio.get_running_loop().time() < self._away_until:
             await on_state(StateChange(state=SessionState.RECONNECTING, reason="428"))
             return
-        if not self.paired:
+        logged_in = await self._logged_in(credentials)
+        if logged_in and self._unlinked:
+            await on_state(StateChange(state=SessionState.LOGGED_OUT, reason="401"))
+            return
+        if not logged_in:
             await self._pair(on_state)
+            self._unlinked = False
+            await credentials.save(orjson.dumps({"network": "sandbox", "device": self._ids.ulid()}))
         await self._receipts.catch_up(on_raw)
         self.up = True
         await on_state(StateChange(state=SessionState.CONNECTED))
@@ -123,7 +147,24 @@ class Account:
     def hang_up(self) -> None:
         """The connection is over."""
         self.up = False
+        self._gone.set()
         self._on_state = self._on_raw = None
+
+    def unlink(self) -> None:
+        """From now on the login is refused; a new pairing makes another."""
+        self._unlinked = True
+
+    async def show_code(self) -> None:
+        """Show a code that is typed on the phone. Raises NotConnected when nothing is being paired."""
+        if self._on_state is None or self.up:
+            raise NotConnected("not pairing")
+        code = self._ids.ulid()[-8:]
+        at = self._now_ms() + round(CODE_LIFE * 1000)
+        await self._on_state(QrCode(text=f"{code[:4]}-{code[4:]}", expires_at=at, typed=True))
+
+    async def health(self) -> Health:
+        """The answer to a probe."""
+        return Health(alive=self.up, last_frame_at=self._now_ms() if self.up else None)
 
     async def script(self, faults: Sequence[Fault]) -> None:
         """Follow this script instead of the old one. Disconnect and logout happen at once."""
@@ -131,7 +172,7 @@ class Account:
         self._script.replace(fault for fault in faults if fault not in now)
         for fault in now:
             if fault.kind is FaultKind.LOGOUT:
-                self.paired = False
+                self.unlink()
                 await self._cut(StateChange(state=SessionState.LOGGED_OUT, reason="401"))
             else:
                 self._away_until = asyncio.get_running_loop().time() + fault.seconds
@@ -168,20 +209,27 @@ class Account:
             raise UnknownOutcome("answer_lost")
         return SendResult(provider_id=entry.id, accepted_at=entry.at, peer=entry.peer)
 
-    async def unpair(self) -> None:
-        """Forget the pairing: the connection is cut, and the next one shows a code."""
-        self.paired = False
-        await self._cut(StateChange(state=SessionState.RECONNECTING, reason="pairing"))
+    @staticmethod
+    async def _logged_in(credentials: Credentials) -> bool:
+        secret = await credentials.load()
+        if secret is None:
+            return False
+        try:
+            return bool(orjson.loads(secret)["device"])
+        except (ValueError, LookupError, TypeError) as error:
+            await credentials.set_aside(f"{CORRUPT}: not a login of the sandbox")
+            raise CorruptCredentials("not a login of the sandbox") from error
 
     async def _pair(self, on_state: OnState) -> None:
         await on_state(StateChange(state=SessionState.QR_PENDING))
         left = self._pair_after
-        while not self.paired:
+        while True:
             text = f"2@{self._ids.ulid()},{self._connection_id},{self._ids.ulid()}"
             await on_state(QrCode(text=text, expires_at=self._now_ms() + round(QR_LIFE * 1000)))
             await asyncio.sleep(min(left, QR_LIFE))
             left -= QR_LIFE
-            self.paired = left <= 0
+            if left <= 0:
+                return
 
     async def _cut(self, end: StateChange) -> None:
         self.up = False

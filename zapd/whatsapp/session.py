@@ -2,10 +2,15 @@
 
 The session owns one task, which lives as long as the account should be connected: start the transport, wait until it
 reports an end, stop it; after a lost connection wait and go again. An end that only a person can mend (logged out,
-banned, paused by the provider) ends the task.
+banned, replaced, paused by the provider) ends the task; `reasons.py` says which those are.
 
 The operator's pause is something else: the wire stays up, so that receipts and replies go on coming in, and only
 sends are refused.
+
+Whether the wire lives is not believed but seen: something came, or it answers a probe (`look`). A connection that does
+neither is degraded (sends wait), and started anew when it fails once more.
+
+The file is long because the rules of one account's life stand together; what is not about one account is elsewhere.
 """
 
 import asyncio
@@ -17,7 +22,9 @@ import structlog
 from zapd.backoff import Backoff
 from zapd.model.message import Message
 from zapd.model.session import TRANSITIONS, Connection, SessionState
+from zapd.whatsapp.credentials import CORRUPT, CorruptCredentials
 from zapd.whatsapp.metrics import Calls
+from zapd.whatsapp.reasons import comes_back_at_once, judged
 from zapd.whatsapp.transport import (
     NOTHING,
     Enclosed,
@@ -34,6 +41,9 @@ log = structlog.get_logger("zapd.session")
 RECONNECT = Backoff(base=1.0, factor=2.0, cap=60.0, jitter=0.0)  #: its full jitter is applied here
 STABLE_AFTER = 30.0  #: seconds; a connection that lasted this long starts the backoff anew
 SEND_GRACE = 5.0  #: seconds that `stop` waits for sends that are on the wire
+LOGOUT_WITHIN = 10.0  #: seconds for the provider to unlink; the account is logged out here all the same
+PAIR_WITHIN = 300.0  #: seconds that codes are shown
+BEGIN_WITHIN = 10.0  #: seconds for a transport's `start`
 
 _UP = {
     SessionState.STARTING,
@@ -42,6 +52,7 @@ _UP = {
     SessionState.CONNECTED,
     SessionState.DEGRADED,
 }
+_PAIRING = {SessionState.QR_PENDING, SessionState.PASSKEY_REQUIRED}
 
 OnState = Callable[[Connection, StateChange | QrCode], Awaitable[None]]
 OnRaw = Callable[[Connection, bytes], Awaitable[None]]
@@ -65,20 +76,25 @@ class Session:
         random: Callable[[], float],
         calls: Calls | None = None,
         backoff: Backoff = RECONNECT,
+        pair_within: float = PAIR_WITHIN,
     ) -> None:
         self.connection = connection
         self.transport = transport
         self.state = connection.state
         self.reason = connection.reason
+        self.last_sign = 0.0  #: when the wire last gave a sign of life (time.monotonic)
         self._on_state = on_state
         self._on_raw = on_raw
         self._on_up = on_up
         self._random = random
         self._calls = calls or Calls()
         self._backoff = backoff
+        self._pair_within = pair_within
         self._task: asyncio.Task[None] | None = None
         self._wire = SessionState.CREATED  # what the transport last said of itself
+        self._begun = asyncio.Event()  # the transport's `start` has returned
         self._end: asyncio.Future[StateChange] | None = None
+        self._give_up: asyncio.TimerHandle | None = None  # of a pairing that nobody finishes
         self._paused = False
         self._open = False  # between start and stop
         self._commands = asyncio.Lock()  # start, stop, pause and resume go one after another
@@ -124,6 +140,32 @@ class Session:
                 await self._stop()
                 await self._start()
 
+    async def pair(self, *, phone: str | None) -> None:
+        """Ask for a code to scan or, with the phone's number, one to type there. Starts the session if it is not up.
+
+        Raises a SendError; TimeoutError when the transport does not start.
+        """
+        async with self._commands:
+            self._paused = False
+            await self._start()
+            async with asyncio.timeout(BEGIN_WITHIN):
+                await self._begun.wait()
+            if phone is not None:
+                await self.transport.pair(phone=phone)
+
+    async def logout(self, reason: str) -> None:
+        """Unlink the account and stop. A provider that does not answer cannot keep it linked here."""
+        async with self._commands:
+            if self._open and not self.finished:
+                try:
+                    async with asyncio.timeout(LOGOUT_WITHIN):
+                        await self.transport.logout()
+                except Exception as error:  # whatever the wire did, the account must be logged out here
+                    log.warning("session.not_unlinked", connection_id=self.connection.id, error=repr(error))
+            await self._stop()
+            self._paused = False
+            await self._move(StateChange(state=SessionState.LOGGED_OUT, reason=reason))
+
     async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         """Send one message. Raises a SendError; NotConnected means that nothing left."""
         if not self._may_send():
@@ -140,13 +182,39 @@ class Session:
             if not self._sending:
                 self._quiet.set()
 
+    async def look(self, *, timeout: float) -> None:
+        """Ask the wire whether it lives. No answer: degraded; none again: the connection is started anew."""
+        end = self._end
+        if not self._open or end is None or end.done() or self._wire not in (_C, _D):
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                health = await self.transport.health()
+            alive, why = health.alive, health.detail or "no_sign_of_life"
+        except PauseSession as trouble:
+            self._finish_one(end, StateChange(state=trouble.state, reason=trouble.code))
+            return
+        except Exception as error:  # whatever the wire did: no answer is no answer
+            alive, why = False, "no_answer" if isinstance(error, TimeoutError) else type(error).__name__
+        if alive:
+            self._signed()
+            if self._wire is _D:
+                await self._heard(StateChange(state=_C, reason="alive_again"))
+        elif self._wire is _C:
+            await self._heard(StateChange(state=_D, reason=why))
+        else:
+            self._finish_one(end, StateChange(state=SessionState.RECONNECTING, reason="zombie"))
+
     async def _call(self, message: Message, enclosed: Enclosed) -> SendResult:
         started = time.perf_counter()
         try:
-            return await self.transport.send(message, enclosed)
+            result = await self.transport.send(message, enclosed)
         except Exception as error:
             self._calls.failed(error)
             raise
+        else:
+            self._signed()
+            return result
         finally:
             self._calls.seconds.observe(time.perf_counter() - started)
 
@@ -159,6 +227,7 @@ class Session:
             return
         await self._move(StateChange(state=SessionState.STARTING))
         self._open = True
+        self._begun.clear()
         self._task = asyncio.create_task(self._run(), name=f"session:{self.connection.id}")
 
     async def _stop(self) -> None:
@@ -172,49 +241,80 @@ class Session:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        self._stop_waiting()
         await self.transport.stop()
 
     async def _run(self) -> None:
         failures = 0
         while True:
             began = asyncio.get_running_loop().time()
-            end = await self._connected_once()
+            end = judged(await self._connected_once())
             await self._tell(end)
             if end.state is not SessionState.RECONNECTING:
                 return
+            self._calls.reconnects += 1
             lasted = asyncio.get_running_loop().time() - began
             failures = 1 if lasted > STABLE_AFTER else failures + 1
-            # Full jitter: after an outage hundreds of sessions must not come back in step.
-            await asyncio.sleep(self._random() * self._backoff.delay(failures, random=self._random))
+            if failures > 1 or not comes_back_at_once(end):
+                # Full jitter: after an outage hundreds of sessions must not come back in step.
+                await asyncio.sleep(self._random() * self._backoff.delay(failures, random=self._random))
 
     async def _connected_once(self) -> StateChange:
         self._end = asyncio.get_running_loop().create_future()
         self._wire = SessionState.STARTING
         try:
             await self.transport.start(on_state=self._heard, on_raw=self._raw)
+            self._begun.set()
             end = await self._end
+            self._stop_waiting()
             await self.transport.stop()
             return end
+        except CorruptCredentials as error:
+            log.error("session.corrupt_credentials", connection_id=self.connection.id, error=str(error))
+            return StateChange(state=SessionState.FAILED, reason=CORRUPT)
         except Exception as error:  # the loop of an account: whatever its transport does, it costs nobody else
             log.exception("session.crashed", connection_id=self.connection.id)
             return StateChange(state=SessionState.RECONNECTING, reason=type(error).__name__)
 
     async def _heard(self, told: StateChange | QrCode) -> None:
+        self._signed()
         if isinstance(told, QrCode):
             await self._on_state(self.connection, told)
         elif told.state in _UP:
             self._wire = told.state
+            self._await_pairing(told.state)
             await self._tell(told)
         else:
             self._wire = told.state
             self._finish(told)
 
     async def _raw(self, raw: bytes) -> None:
+        self._signed()
         await self._on_raw(self.connection, raw)
 
+    def _signed(self) -> None:
+        self.last_sign = time.monotonic()
+
+    def _await_pairing(self, state: SessionState) -> None:
+        if state not in _PAIRING:
+            self._stop_waiting()
+        elif self._give_up is None:
+            end = StateChange(state=SessionState.FAILED, reason="qr_timeout")
+            self._give_up = asyncio.get_running_loop().call_later(self._pair_within, self._finish, end)
+
+    def _stop_waiting(self) -> None:
+        if self._give_up is not None:
+            self._give_up.cancel()
+            self._give_up = None
+
     def _finish(self, end: StateChange) -> None:
-        if self._end is not None and not self._end.done():
-            self._end.set_result(end)
+        if self._end is not None:
+            self._finish_one(self._end, end)
+
+    @staticmethod
+    def _finish_one(future: asyncio.Future[StateChange], end: StateChange) -> None:
+        if not future.done():
+            future.set_result(end)
 
     async def _tell(self, change: StateChange) -> None:
         """Store what the wire said, however long the store is away: a state that lies is worse than a late one."""
@@ -242,3 +342,6 @@ class Session:
             self.state, self.reason = change.state, change.reason
         if change.state is SessionState.CONNECTED:
             await self._on_up(self.connection)
+
+
+_C, _D = SessionState.CONNECTED, SessionState.DEGRADED

@@ -277,6 +277,9 @@ class Transport(Protocol):
     async def pair(self, *, phone: str | None = None) -> None:
         """Begin the pairing anew: a code to scan, or with `phone` (digits) one to type there. Told by `on_state`."""
 
+    async def logout(self) -> None:
+        """Unlink the account at the provider, where there is a link. `stop` follows."""
+
     async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         """Send one message, of any type among the capabilities."""
 

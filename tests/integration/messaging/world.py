@@ -31,6 +31,7 @@ from zapd.model.webhook import Endpoint, Event
 from zapd.outbox import Outbox, job_of
 from zapd.store.commands import Change
 from zapd.store.connections import ConnectionStore
+from zapd.store.credentials import CredentialStore
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
@@ -108,6 +109,7 @@ class World:
         self.writer = Writer(database=database)
         vault = Vault(keys=[bytes(32)], random_bytes=os.urandom)
         self.connections = ConnectionStore(database=database, reader=self.reader, vault=vault)
+        self.credentials = CredentialStore(database=database, reader=self.reader, vault=vault)
         self.messages = MessageStore(database=database, reader=self.reader)
         self.events = EventStore(database=database, reader=self.reader)
         self.endpoints = EndpointStore(database=database, reader=self.reader, vault=vault)

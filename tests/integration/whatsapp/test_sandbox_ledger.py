@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support import eventually, make_ids
-from tests.support.whatsapp import Upside, a_connection, a_message
+from tests.support.whatsapp import LOGIN, MemoryCredentials, Upside, a_connection, a_message
 from zapd.errors import Unavailable
-from zapd.model.session import SessionState
 from zapd.store.database import Database
 from zapd.store.ledger import LedgerStore
 from zapd.store.writer import Writer
@@ -29,8 +28,9 @@ class Process:
         self.network = SandboxNetwork(
             ledger=self.ledger, now_ms=lambda: time.time_ns() // 1_000_000, ids=make_ids(), latency=latency
         )
-        connection = a_connection(state=SessionState.CONNECTED)
-        self.transport = SandboxTransport(connection=connection, network=self.network)
+        self.transport = SandboxTransport(
+            connection=a_connection(), network=self.network, credentials=MemoryCredentials(LOGIN)
+        )
 
     async def connect(self) -> None:
         await self.transport.start(on_state=self.upside.on_state, on_raw=self.upside.on_raw)

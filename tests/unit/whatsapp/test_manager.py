@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.support import eventually
 from tests.support.whatsapp import ScriptedTransport, Upside, a_connection, a_message
 from zapd.errors import FieldError, InvalidInput, Unavailable
 from zapd.model.session import Connection, SessionState, TransportName
-from zapd.whatsapp.manager import SessionManager
+from zapd.whatsapp.manager import Pulse, SessionManager, comes_back
 from zapd.whatsapp.transport import NotConnected
 
 S = SessionState
@@ -28,6 +29,7 @@ class Rig:
             on_raw=self.upside.on_session_raw,
             on_up=self.upside.on_session_up,
             random=lambda: 0.0,
+            pulse=Pulse(quiet_after=0.02, timeout=0.05),
         )
         self.told: list[tuple[str, SessionState]] = []
         self.store_refuses: set[str] = set()
@@ -98,6 +100,46 @@ async def test_one_whose_state_cannot_be_stored_comes_again_after_the_others(
     await eventually(lambda: rig.state("con_good") is S.CONNECTED)
     rig.store_refuses = set()
     await eventually(lambda: rig.state("con_odd") is S.CONNECTED)
+
+
+async def test_a_zombie_is_found_and_costs_the_others_nothing(rig: Rig, boot: asyncio.Event) -> None:
+    rig.stored = [a_connection(f"con_{n}") for n in range(3)]
+    boot.set()
+    await eventually(lambda: rig.manager.states() == {S.CONNECTED: 3})
+    rig.wires["con_1"].mute = True
+    await eventually(lambda: ("con_1", S.DEGRADED) in rig.told)
+    rig.wires["con_1"].mute = False
+    await eventually(lambda: rig.wires["con_0"].probes > 3 and rig.state("con_1") is S.CONNECTED)
+    others = [state for name, state in rig.told if name != "con_1"]
+    assert others == [S.STARTING, S.CONNECTED] * 2 or sorted(others) == sorted([S.STARTING, S.CONNECTED] * 2)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "comes"),
+    [
+        (S.CREATED, None, True),
+        (S.CONNECTED, None, True),
+        (S.RECONNECTING, "428_connection_lost", True),
+        (S.CLIENT_OUTDATED, "405_client_outdated", True),  # this may be the new version
+        (S.PAUSED, "asked", True),  # desired is connected: it was being resumed
+        (S.PAUSED, "440_replaced", False),
+        (S.BANNED, "406_banned", False),
+        (S.LOGGED_OUT, "401_logged_out", False),
+        (S.FAILED, "qr_timeout", False),
+    ],
+)
+def test_what_waits_for_a_person_is_not_started_by_a_restart(
+    state: SessionState, reason: str | None, comes: bool
+) -> None:
+    assert comes_back(replace(a_connection(state=state), reason=reason)) is comes
+
+
+async def test_logout_forgets_the_session_and_says_when_there_is_none(rig: Rig) -> None:
+    session = await rig.manager.start(a_connection())
+    await eventually(lambda: session.state is S.CONNECTED)
+    assert await rig.manager.logout(a_connection())
+    assert (session.state, rig.manager.get("default", "con_1")) == (S.LOGGED_OUT, None)
+    assert not await rig.manager.logout(a_connection())
 
 
 async def test_starting_what_is_up_gives_the_same_session(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import FakeClock, eventually, make_ids
-from tests.support.whatsapp import MemoryLedger, Upside, a_connection, a_message
+from tests.support.whatsapp import LOGIN, MemoryCredentials, MemoryLedger, Upside, a_connection, a_message
 from zapd.errors import Conflict
 from zapd.model.message import MessageStatus
 from zapd.model.session import SessionState
@@ -27,7 +27,7 @@ K = FaultKind
 class Rig:
     """One account; `again` is what a kill -9 and a new process leave: the ledger."""
 
-    def __init__(self, ledger: MemoryLedger | None = None, *, state: SessionState = S.CONNECTED, **pace: float) -> None:
+    def __init__(self, ledger: MemoryLedger | None = None, *, login: bytes | None = LOGIN, **pace: float) -> None:
         self.ledger = ledger or MemoryLedger()
         self.upside = Upside()
         self.network = SandboxNetwork(
@@ -37,7 +37,8 @@ class Rig:
             pair_after=pace.get("pair_after", 0.01),
             latency=pace.get("latency", 0.0),
         )
-        self.transport = SandboxTransport(connection=a_connection(state=state), network=self.network)
+        self.credentials = MemoryCredentials(login)
+        self.transport = SandboxTransport(connection=a_connection(), network=self.network, credentials=self.credentials)
 
     @property
     def account(self) -> Account:
@@ -79,7 +80,7 @@ ALL = ["sent", "delivered", "read", "reply"]
 
 
 async def test_a_new_account_shows_a_code_and_pairs_itself(rigs: Callable[..., Rig]) -> None:
-    rig = await rigs(state=S.CREATED).connect()
+    rig = await rigs(login=None).connect()
     assert rig.upside.states == [S.QR_PENDING, S.CONNECTED]
     assert rig.upside.codes[0].text.startswith("2@")
 
@@ -248,12 +249,32 @@ async def test_a_disconnect_lasts_as_long_as_scripted(rig: Rig) -> None:
     assert rig.upside.states.count(S.RECONNECTING) > 1
 
 
-async def test_a_logout_asks_for_a_new_code(rig: Rig) -> None:
+async def test_a_logout_ends_the_login_until_it_is_paired_anew(rig: Rig) -> None:
     await rig.fault(K.LOGOUT)
     assert rig.upside.states[-1] is S.LOGGED_OUT
     await rig.transport.stop()
     await rig.transport.start(on_state=rig.upside.on_state, on_raw=rig.upside.on_raw)
+    await eventually(lambda: rig.upside.states.count(S.LOGGED_OUT) == 2)
+    await rig.transport.stop()
+    await rig.credentials.set_aside("401")
+    await rig.transport.start(on_state=rig.upside.on_state, on_raw=rig.upside.on_raw)
     await eventually(lambda: rig.upside.codes)
+
+
+async def test_a_login_that_is_none_is_set_aside_and_the_account_has_failed(rigs: Callable[..., Rig]) -> None:
+    rig = rigs(login=b"\x00rubbish")
+    await rig.transport.start(on_state=rig.upside.on_state, on_raw=rig.upside.on_raw)
+    await eventually(lambda: rig.upside.states == [S.FAILED])
+    assert rig.upside.changes[0].reason == "corrupt_credentials"
+    assert rig.credentials.aside == [(b"\x00rubbish", "corrupt_credentials: not a login of the sandbox")]
+
+
+async def test_a_code_to_type_is_shown_beside_the_one_to_scan(rigs: Callable[..., Rig]) -> None:
+    rig = rigs(login=None, pair_after=60.0)
+    await rig.transport.start(on_state=rig.upside.on_state, on_raw=rig.upside.on_raw)
+    await eventually(lambda: rig.upside.codes)
+    await rig.transport.pair(phone="5511999998888")
+    assert [code.typed for code in rig.upside.codes] == [False, True]
 
 
 async def test_accounts_do_not_share_their_trouble(rig: Rig) -> None:

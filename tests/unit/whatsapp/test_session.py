@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -9,8 +10,10 @@ from tests.support import eventually
 from tests.support.whatsapp import ScriptedTransport, Upside, a_connection, a_message
 from zapd.backoff import Backoff
 from zapd.model.session import TRANSITIONS, Connection, SessionState
+from zapd.whatsapp.credentials import CorruptCredentials
+from zapd.whatsapp.metrics import Calls
 from zapd.whatsapp.session import Session
-from zapd.whatsapp.transport import NotConnected, PauseSession, RetryAt
+from zapd.whatsapp.transport import NotConnected, PauseSession, RetryAt, StateChange
 
 S = SessionState
 FAST = Backoff(base=0.002, factor=1.0, jitter=0.0)
@@ -20,6 +23,7 @@ class Rig:
     def __init__(self, state: SessionState = S.CREATED) -> None:
         self.wire = ScriptedTransport()
         self.upside = Upside()
+        self.calls = Calls()
         self.session = Session(
             connection=a_connection(state=state),
             transport=self.wire,
@@ -27,7 +31,9 @@ class Rig:
             on_raw=self.upside.on_session_raw,
             on_up=self.on_up,
             random=lambda: 0.5,
+            calls=self.calls,
             backoff=FAST,
+            pair_within=0.05,
         )
         self.states_when_up: list[SessionState] = []
 
@@ -226,6 +232,157 @@ async def test_starts_and_stops_in_any_mix_leave_no_task_behind(rig: Rig) -> Non
     await asyncio.gather(*(commands[n % 4]() for n in range(40)))
     await rig.session.stop()
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("session:")]
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "reason"),
+    [
+        ("401", S.LOGGED_OUT, "401_logged_out"),
+        ("402", S.BANNED, "402_temporary_ban"),
+        ("403", S.PAUSED, "403_forbidden"),
+        ("405", S.CLIENT_OUTDATED, "405_client_outdated"),
+        ("406", S.BANNED, "406_banned"),
+        ("440", S.PAUSED, "440_replaced"),
+    ],
+)
+async def test_a_code_that_only_a_person_can_mend_breaks_the_circuit_and_is_said(
+    up: Rig, code: str, state: SessionState, reason: str
+) -> None:
+    await up.wire.say(S.RECONNECTING, code)
+    await eventually(lambda: up.session.finished)
+    assert (up.session.state, up.session.reason, up.wire.starts) == (state, reason, 1)
+
+
+async def test_a_restart_that_the_provider_asks_for_comes_at_once_but_not_in_a_loop(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+
+    def delay(_: Backoff, failures: int, *, random: object) -> float:
+        waits.append(failures)
+        return 0.002
+
+    monkeypatch.setattr(Backoff, "delay", delay)
+    await rig.session.start()
+    await rig.reaches(S.CONNECTED)
+    for again in (2, 3):
+        await rig.wire.say(S.RECONNECTING, "515")
+        await eventually(partial(lambda count: rig.upside.states.count(S.CONNECTED) == count, again))
+    assert waits == [2]  # none for the first, as for any second failure in a row after it
+
+
+@pytest.mark.parametrize("code", ["408", "428", "503"])
+async def test_a_line_that_was_lost_comes_back_after_a_wait(up: Rig, code: str) -> None:
+    await up.wire.say(S.RECONNECTING, code)
+    await eventually(lambda: up.wire.starts == 2)
+    assert up.upside.changes[2].reason.partition("_")[0] == code  # type: ignore[union-attr]
+    assert up.calls.reconnects == 1
+
+
+async def test_a_wire_that_answers_is_left_alone(up: Rig) -> None:
+    await up.session.look(timeout=1)
+    assert (up.wire.probes, up.upside.states) == (1, [S.STARTING, S.CONNECTED])
+
+
+@pytest.mark.parametrize("how", ["mute", "dead", "raises"])
+async def test_a_zombie_is_degraded_then_started_anew(up: Rig, how: str) -> None:
+    up.wire.mute, up.wire.alive = how == "mute", how != "dead"
+    up.wire.trouble = OSError("broken pipe") if how == "raises" else None
+    await up.session.look(timeout=0.01)
+    assert up.upside.states[-1] is S.DEGRADED
+    with pytest.raises(NotConnected):  # a zombie would swallow it
+        await up.session.send(a_message())
+    await up.session.look(timeout=0.01)
+    up.wire.mute, up.wire.alive, up.wire.trouble = False, True, None
+    await eventually(lambda: up.wire.starts == 2 and up.session.state is S.CONNECTED)
+    assert up.upside.states[2:] == [S.DEGRADED, S.RECONNECTING, S.CONNECTED]
+    await up.session.send(a_message())
+
+
+async def test_one_that_answers_again_sends_again(up: Rig) -> None:
+    up.wire.alive = False
+    await up.session.look(timeout=1)
+    up.wire.alive = True
+    await up.session.look(timeout=1)
+    assert up.upside.changes[-1] == StateChange(state=S.CONNECTED, reason="alive_again")
+    assert (len(up.states_when_up), up.wire.starts) == (2, 1)
+
+
+async def test_a_probe_that_finds_the_account_in_trouble_ends_the_connection(up: Rig) -> None:
+    up.wire.trouble = PauseSession("auth_failed", "190")
+    await up.session.look(timeout=1)
+    await up.reaches(S.PAUSED)
+    assert up.session.reason == "auth_failed"
+
+
+async def test_nothing_is_asked_before_start_or_after_the_end(rig: Rig) -> None:
+    await rig.session.look(timeout=1)
+    await rig.session.start()
+    await rig.reaches(S.CONNECTED)
+    await rig.session.stop()
+    await rig.session.look(timeout=1)
+    assert rig.wire.probes == 0
+
+
+async def test_a_paused_session_is_probed_and_stays_paused(up: Rig) -> None:
+    await up.session.pause()
+    up.wire.alive = False
+    for _ in range(2):
+        await up.session.look(timeout=1)
+    up.wire.alive = True
+    await eventually(lambda: up.wire.starts == 2)
+    assert up.session.state is S.PAUSED
+
+
+async def test_every_sign_of_life_counts(up: Rig) -> None:
+    for sign in (up.session.send(a_message()), up.session._raw(b"{}"), up.wire.say(S.CONNECTED)):
+        up.session.last_sign = 0.0
+        await sign
+        assert up.session.last_sign > 0.0
+
+
+async def test_a_pairing_that_nobody_finishes_ends(rig: Rig) -> None:
+    rig.wire.connects = False
+    await rig.session.start()
+    await eventually(lambda: rig.wire.starts)
+    await rig.wire.say(S.QR_PENDING)
+    await rig.reaches(S.FAILED)
+    assert (rig.session.reason, rig.session.finished) == ("qr_timeout", True)
+
+
+async def test_a_pairing_in_time_is_not_cut_off(rig: Rig) -> None:
+    rig.wire.connects = False
+    await rig.session.start()
+    await eventually(lambda: rig.wire.starts)
+    await rig.wire.say(S.QR_PENDING)
+    await rig.wire.say(S.CONNECTED)
+    await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0.08))])  # longer than `pair_within`
+    assert rig.session.state is S.CONNECTED
+
+
+async def test_pairing_by_phone_asks_the_transport_once_it_has_started(rig: Rig) -> None:
+    rig.wire.connects = False
+    await rig.session.pair(phone="5511999998888")
+    assert rig.wire.paired_with == ["5511999998888"]
+    assert [code.typed for code in rig.upside.codes] == [True]
+
+
+@pytest.mark.parametrize("trouble", [None, OSError("gone")])
+async def test_logout_unlinks_and_a_wire_that_fails_cannot_prevent_it(up: Rig, trouble: Exception | None) -> None:
+    up.wire.logout_trouble = trouble
+    await up.session.logout("asked")
+    assert (up.session.state, up.session.reason, up.wire.logouts) == (S.LOGGED_OUT, "asked", 1)
+    with pytest.raises(NotConnected):
+        await up.session.send(a_message())
+    await up.session.start()
+    await up.reaches(S.CONNECTED)
+
+
+async def test_a_login_that_cannot_be_read_fails_the_session_without_a_retry(rig: Rig) -> None:
+    rig.wire.start_trouble = CorruptCredentials("changed")
+    await rig.session.start()
+    await rig.reaches(S.FAILED)
+    assert (rig.session.reason, rig.wire.starts) == ("corrupt_credentials", 1)
 
 
 @pytest.mark.parametrize("state", [s for s in S if S.STARTING in TRANSITIONS[s]])

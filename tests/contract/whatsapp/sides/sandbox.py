@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from tests.contract.whatsapp.network import Network
 from tests.support import FakeClock, make_ids
-from tests.support.whatsapp import MemoryLedger, Upside, a_connection
+from tests.support.whatsapp import MemoryCredentials, MemoryLedger, Upside, a_connection
 from zapd.whatsapp.sandbox import SandboxTransport
 from zapd.whatsapp.sandbox_faults import REFUSALS, Fault, FaultKind
 from zapd.whatsapp.sandbox_network import SandboxNetwork
@@ -20,7 +20,9 @@ class SandboxSide:
         network = SandboxNetwork(
             ledger=self.ledger, now_ms=FakeClock().now_ms, ids=make_ids(), pair_after=0.01, latency=0.0
         )
-        self.transport: Transport = SandboxTransport(connection=a_connection(), network=network)
+        self.transport: Transport = SandboxTransport(
+            connection=a_connection(), network=network, credentials=MemoryCredentials()
+        )
         self.account = network.account("default", "con_1")
 
     async def trouble(self, kind: FaultKind) -> None:
