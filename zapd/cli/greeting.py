@@ -19,6 +19,7 @@ def greeting(config: Config, *, command: str, config_file: Path | None) -> str:
         client += ["--url", url]
     return (
         f"\n  zapd is ready at {url}\n\n"
+        f"    dashboard     {url}/dashboard\n"
         f"    API and docs  {url}/docs\n"
         f"    admin key     {state / 'admin.key'}\n"
         f"    first step    {shlex.join(client)}\n"

@@ -206,6 +206,8 @@ class RetentionConfig(Section):
     """Which cron slots have fired."""
     credentials: Positive = 30 * 86_400.0
     """Logins of accounts that were logged out or could not be read; the one in use stays."""
+    logins: Positive = 12 * 3_600.0
+    """Logins to the dashboard that nobody used meanwhile; after 7 days each asks for the key again."""
     completed_jobs: Positive = 3_600.0
     """Completed jobs in Redis, for a look at what just ran; at most 100 per queue."""
     dead_jobs: Positive = 7 * 86_400.0

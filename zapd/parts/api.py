@@ -17,6 +17,8 @@ from zapd.telemetry.metrics import HttpMetrics
 from zapd.web import dependencies as need
 from zapd.web.application import build
 from zapd.web.auth import Access
+from zapd.web.dashboard.logins import Logins
+from zapd.web.dashboard.turns import Turns
 from zapd.web.dependencies import Given, SessionPace, given
 from zapd.web.keyring import Keyring
 from zapd.web.limits import Pace
@@ -48,8 +50,11 @@ class Api:
             now_ms=now_ms,
             clock=time.monotonic,
         )
+        door = access(basis, keyring)
         application = build(
             given=[
+                *of_dashboard(basis, storage, keyring),
+                given(need.ACCESS, door),
                 *of_accounts(basis, storage, accounts, messages, operations),
                 *of_webhooks(storage, webhooks, operations),
                 *of_queues(basis, engine, operations),
@@ -60,7 +65,7 @@ class Api:
                 given(need.DRAINING, draining),
                 given(need.NOW_MS, now_ms),
             ],
-            access=access(basis, keyring),
+            access=door,
             metrics=HttpMetrics(registry=basis.registry),
             ids=basis.ids,
             open_metrics=http.loopback_only,
@@ -68,6 +73,24 @@ class Api:
         )
         host, port = http.address
         self.server = Server(app=application, host=host, port=port)
+
+
+def of_dashboard(basis: Basis, storage: Storage, keyring: Keyring) -> list[Given]:
+    """For the pages."""
+    logins = Logins(
+        rows=storage.logins,
+        keyring=keyring,
+        commit=storage.writer.commit,
+        random_bytes=os.urandom,
+        now_ms=now_ms,
+        idle=round(basis.config.retention.logins * 1000),
+    )
+    return [
+        given(need.LOGINS, logins),
+        given(need.CONVERSATIONS, storage.conversations),
+        given(need.COUNTS, storage.messages),
+        given(need.TURNS, Turns(clock=time.monotonic, keep=0.9)),
+    ]
 
 
 def of_accounts(

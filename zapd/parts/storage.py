@@ -4,6 +4,7 @@ import os
 
 from zapd.parts.basis import Basis
 from zapd.store.connections import ConnectionStore
+from zapd.store.conversations import ConversationStore
 from zapd.store.credentials import CredentialStore
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
@@ -13,6 +14,7 @@ from zapd.store.idempotency import IdempotencyStore
 from zapd.store.inbox import InboxStore
 from zapd.store.keys import KeyStore
 from zapd.store.ledger import LedgerStore
+from zapd.store.logins import LoginStore
 from zapd.store.messages import MessageStore
 from zapd.store.metrics import StoreMetrics
 from zapd.store.outbox import OutboxStore
@@ -36,9 +38,11 @@ class Storage:
             keys=load_keys(config.data_key_file, random_bytes=os.urandom), random_bytes=os.urandom
         )
         self.keys = KeyStore(database=database, reader=reader)
+        self.logins = LoginStore(reader=reader)
         self.connections = ConnectionStore(database=database, reader=reader, vault=vault)
         self.credentials = CredentialStore(database=database, reader=reader, vault=vault)
         self.messages = MessageStore(database=database, reader=reader)
+        self.conversations = ConversationStore(database=database, read=self.messages.of)
         self.events = EventStore(database=database, reader=reader)
         self.endpoints = EndpointStore(database=database, reader=reader, vault=vault)
         self.deliveries = DeliveryStore(database=database, reader=reader)

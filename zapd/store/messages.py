@@ -181,6 +181,11 @@ class MessageStore:
         held: sa.Select[Any] = sa.select(sa.func.count()).select_from(messages)
         return int((await self._database.fetch(held.where(ATTENTION, _M.status == S.HELD.value)))[0][0])
 
+    async def attention_counts(self, tenant: str) -> dict[MessageStatus, int]:
+        """How many messages are in the states that somebody may have to look at."""
+        query: sa.Select[Any] = sa.select(_M.status, sa.func.count()).where(_M.tenant == tenant, ATTENTION)
+        return {MessageStatus(status): n for status, n in await self._database.fetch(query.group_by(_M.status))}
+
     async def parked_count(self) -> int:
         """How many receipts of all tenants wait for their message."""
         return int((await self._database.fetch(sa.select(sa.func.count()).select_from(parked_receipts)))[0][0])

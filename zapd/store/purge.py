@@ -18,6 +18,7 @@ from zapd.store.tables import (
     events,
     idempotency,
     inbox,
+    logins,
     messages,
     parked_receipts,
     sandbox_ledger,
@@ -68,6 +69,7 @@ _RULES = (
     _Rule(sandbox_ledger.c.at),
     _Rule(cron_fires.c.slot),
     _Rule(credentials.c.archived_at),
+    _Rule(logins.c.seen_at),
 )
 
 

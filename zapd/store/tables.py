@@ -36,6 +36,18 @@ api_keys = Table(
     Column("last_used_at", BigInteger),
 )
 
+# Browsers that a key opened the dashboard for.
+logins = Table(
+    "logins",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("hash", LargeBinary, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Index("logins_hash", "hash"),
+)
+
 connections = Table(
     "connections",
     metadata,

@@ -82,7 +82,7 @@ class HttpMetrics:
             registry=registry,
         )
         viewers = Gauge("zapd_stream_viewers", "Open event streams.", ["stream"], registry=registry)
-        self.viewers = viewers.labels("api")
+        self.viewers, self.page_viewers = viewers.labels("api"), viewers.labels("dashboard")
         for scope in LIMIT_SCOPES:
             self.limited.labels(scope)
         for kind in ACCEPT_KINDS:

@@ -10,7 +10,7 @@ from zapd.telemetry.metrics import HttpMetrics
 from zapd.web import dependencies as need
 from zapd.web.auth import Access
 from zapd.web.middleware import gate
-from zapd.web.routes import METRICS, ROUTES
+from zapd.web.routes import ALL, METRICS, ROUTES
 
 
 def build(
@@ -23,7 +23,7 @@ def build(
     body_limit: int,
 ) -> web.Application:
     """The application. `given`: what handlers need; `open_metrics`: /metrics asks for no key; `body_limit` in bytes."""
-    routes = tuple(replace(r, scope=None) if r.path == METRICS and open_metrics else r for r in ROUTES)
+    routes = tuple(replace(r, scope=None) if r.path == METRICS and open_metrics else r for r in ALL)
     passage = gate(routes={r.handler: r for r in routes}, access=access, new_id=ids.ulid, metrics=metrics)
     app = web.Application(middlewares=[passage], client_max_size=body_limit)
     for route in routes:
@@ -32,6 +32,8 @@ def build(
         give(app)
     viewers = app[need.VIEWERS] = need.Viewers()
     metrics.viewers.set_function(lambda: viewers.count)
+    page_viewers = app[need.PAGE_VIEWERS] = need.Viewers()
+    metrics.page_viewers.set_function(lambda: page_viewers.count)
     app[need.IDS] = ids
-    app[need.ROUTES] = routes
+    app[need.ROUTES] = routes[: len(ROUTES)]
     return app

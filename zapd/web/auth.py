@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from aiohttp import web
 
 from zapd.errors import Forbidden, NotFound, Unauthorized
-from zapd.model.access import ApiKey
+from zapd.model.access import ApiKey, Scope
 from zapd.web.keyring import Keyring
 from zapd.web.limits import Pace
 from zapd.web.problems import PaceExceeded
@@ -48,11 +48,12 @@ class Access:
         if key is None:
             key = await self._find(token, address)
         _keep_pace(self._per_key, key.id, "key")
-        if not key.allows(route.scope):
-            raise Forbidden(f"this needs a key with the scope {route.scope}")
-        if key.connection_id is not None:
-            _check_bound(key.connection_id, request, route)
+        _check(key, request, route.scope, bound=route.bound)
         request[_KEY] = key
+
+    async def key_behind(self, request: web.Request, token: str) -> ApiKey:
+        """The live key of a token that was pasted into a form. Raises Unauthorized or PaceExceeded."""
+        return await self._find(token, self._address(request))
 
     async def _find(self, token: str, address: str) -> ApiKey:
         wait = self._wrong_keys.wait(address)
@@ -80,6 +81,12 @@ class Access:
         except ValueError:
             return False
         return any(parsed in network for network in self._trusted_proxies)
+
+
+def admit_as(request: web.Request, key: ApiKey, scope: Scope) -> None:
+    """Let a request in that shows its key otherwise. Raises Forbidden, NotFound."""
+    _check(key, request, scope, bound=True)
+    request[_KEY] = key
 
 
 def key_of(request: web.Request) -> ApiKey:
@@ -115,9 +122,14 @@ def _keep_pace(pace: Pace, caller: str, scope: str) -> None:
         raise PaceExceeded(retry_after=wait, limit=pace.burst, scope=scope)
 
 
-def _check_bound(connection_id: str, request: web.Request, route: Route) -> None:
+def _check(key: ApiKey, request: web.Request, scope: Scope, *, bound: bool) -> None:
+    """`bound`: a key that is bound to one connection may come in, the handler looks at whose thing it is."""
+    if not key.allows(scope):
+        raise Forbidden(f"this needs a key with the scope {scope}")
     named = request.match_info.get("connection")
-    if named is not None and named != connection_id:
+    if key.connection_id is None or named == key.connection_id:
+        return
+    if named is not None:
         raise NotFound(f"there is no connection {named}")  # the same as for one that is not there
-    if named is None and not route.bound:
+    if not bound:
         raise Forbidden("a key bound to one connection cannot do this")

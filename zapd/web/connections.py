@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 from zapd.announce import iso
 from zapd.errors import Conflict, NotFound, Unavailable
 from zapd.model.session import Connection
-from zapd.sessions import CreateConnection
+from zapd.sessions import CreateConnection, Created
 from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
@@ -75,19 +75,7 @@ class ClosingAnswer(TypedDict):
 
 async def create(request: web.Request) -> web.Response:
     """Make a connection; the queue `session:init` starts it."""
-    body = await bodies.parsed(request, bodies.CreateConnection)
-    created = await request.app[need.SESSIONS].create(
-        CreateConnection(
-            tenant=key_of(request).tenant,
-            transport=body.transport,
-            label=body.label,
-            id=body.id,
-            config=body.config.own,
-            webhook_url=str(body.webhook_url) if body.webhook_url else None,
-            rate_per_minute=body.config.rate_per_minute,
-            on_ambiguous=body.config.on_ambiguous,
-        )
-    )
+    created = await made(request, await bodies.parsed(request, bodies.CreateConnection))
     connection = created.connection
     return answer(
         CreatedAnswer(
@@ -100,6 +88,22 @@ async def create(request: web.Request) -> web.Response:
     )
 
 
+async def made(request: web.Request, body: bodies.CreateConnection) -> Created:
+    """The connection that the body asks for."""
+    return await request.app[need.SESSIONS].create(
+        CreateConnection(
+            tenant=key_of(request).tenant,
+            transport=body.transport,
+            label=body.label,
+            id=body.id,
+            config=body.config.own,
+            webhook_url=str(body.webhook_url) if body.webhook_url else None,
+            rate_per_minute=body.config.rate_per_minute,
+            on_ambiguous=body.config.on_ambiguous,
+        )
+    )
+
+
 async def index(request: web.Request) -> web.Response:
     """The connections that the key may see."""
     query = parsed_query(request, PageQuery)
@@ -107,16 +111,16 @@ async def index(request: web.Request) -> web.Response:
     rows = request.app[need.CONNECTIONS]
     if only is not None:
         mine = await rows.get(key_of(request).tenant, only)
-        return answer({"data": [await _shown(request, mine)] if mine else [], "next": None})
+        return answer({"data": [await shown(request, mine)] if mine else [], "next": None})
     found = await rows.listed(key_of(request).tenant, after=query.after, limit=query.limit + 1)
-    shown = page(found, query.limit, lambda connection: connection, lambda connection: connection.id)
-    shown["data"] = [await _shown(request, connection) for connection in shown["data"]]
-    return answer(shown)
+    one_page = page(found, query.limit, lambda connection: connection, lambda connection: connection.id)
+    one_page["data"] = [await shown(request, connection) for connection in one_page["data"]]
+    return answer(one_page)
 
 
 async def show(request: web.Request) -> web.Response:
     """One connection."""
-    return answer(await _shown(request, await existing(request)))
+    return answer(await shown(request, await existing(request)))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -129,13 +133,13 @@ async def delete(request: web.Request) -> web.Response:
 async def pause(request: web.Request) -> web.Response:
     """Send nothing on this connection until it is resumed; what is accepted waits."""
     connection = await existing(request)
-    return answer(await _shown(request, await request.app[need.SESSIONS].pause(connection.tenant, connection.id)))
+    return answer(await shown(request, await request.app[need.SESSIONS].pause(connection.tenant, connection.id)))
 
 
 async def resume(request: web.Request) -> web.Response:
     """Send again."""
     connection = await existing(request)
-    return answer(await _shown(request, await request.app[need.SESSIONS].resume(connection.tenant, connection.id)))
+    return answer(await shown(request, await request.app[need.SESSIONS].resume(connection.tenant, connection.id)))
 
 
 async def pair(request: web.Request) -> web.Response:
@@ -144,13 +148,13 @@ async def pair(request: web.Request) -> web.Response:
     body = await bodies.parsed(request, bodies.Pair)
     phone = None if body.phone is None else phone_number(body.phone, field="phone")
     paired = await request.app[need.SESSIONS].pair(connection.tenant, connection.id, phone=phone)
-    return answer(await _shown(request, paired), 202)
+    return answer(await shown(request, paired), 202)
 
 
 async def logout(request: web.Request) -> web.Response:
     """Unlink the account from zapd. What is accepted waits; `pair` links it again."""
     connection = await existing(request)
-    return answer(await _shown(request, await request.app[need.SESSIONS].logout(connection.tenant, connection.id)))
+    return answer(await shown(request, await request.app[need.SESSIONS].logout(connection.tenant, connection.id)))
 
 
 async def code(request: web.Request) -> web.Response:
@@ -181,7 +185,8 @@ async def existing(request: web.Request) -> Connection:
     return connection
 
 
-async def _shown(request: web.Request, connection: Connection) -> ConnectionAnswer:
+async def shown(request: web.Request, connection: Connection) -> ConnectionAnswer:
+    """As the API shows it."""
     pace = request.app[need.SESSION_PACE]
     try:
         next_at = await request.app[need.NEXT_SEND_AT](connection)

@@ -21,6 +21,9 @@ from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, Delivery
 from zapd.sessions import CreateConnection, Created
 from zapd.store.commands import Change
 from zapd.store.ledger import LedgerEntry
+from zapd.web.auth import Access
+from zapd.web.dashboard.logins import Logins
+from zapd.web.dashboard.turns import Turns
 from zapd.web.keyring import Commit, Keyring
 from zapd.web.route import Route
 from zapd.whatsapp.sandbox_faults import Fault
@@ -224,6 +227,19 @@ class System(Protocol):
         """The whole state, as JSON."""
 
 
+class ConversationRows(Protocol):
+    """The messages, by contact."""
+
+    async def listed(self, tenant: str, connection_id: str, limit: int) -> Sequence[Message]: ...
+    async def thread(self, tenant: str, connection_id: str, peer: str, limit: int) -> Sequence[Message]: ...
+
+
+class Counts(Protocol):
+    """How many messages are in the states that somebody must look at."""
+
+    async def attention_counts(self, tenant: str) -> Mapping[MessageStatus, int]: ...
+
+
 @dataclass
 class Viewers:
     """How many event streams are open."""
@@ -249,6 +265,12 @@ ENDPOINTS = web.AppKey("endpoints", EndpointRules)
 DELIVERIES = web.AppKey("deliveries", DeliveryRows)
 JOBS = web.AppKey("jobs", Jobs)
 KEYRING = web.AppKey("keyring", Keyring)
+ACCESS = web.AppKey("access", Access)
+LOGINS = web.AppKey("logins", Logins)
+CONVERSATIONS = web.AppKey("conversations", ConversationRows)
+COUNTS = web.AppKey("counts", Counts)
+TURNS = web.AppKey("turns", Turns)
+PAGE_VIEWERS = web.AppKey("page_viewers", Viewers)
 SANDBOX = web.AppKey("sandbox", Sandbox)
 SYSTEM = web.AppKey("system", System)
 IDS = web.AppKey("ids", Ids)

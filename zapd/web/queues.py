@@ -48,12 +48,12 @@ class PausedAnswer(TypedDict):
 async def index(request: web.Request) -> web.Response:
     """Every queue with its numbers."""
     queues = request.app[need.QUEUES]
-    return answer({"data": [await _shown(request, name) for name in queues], "next": None})
+    return answer({"data": [await shown(request, name) for name in queues], "next": None})
 
 
 async def show(request: web.Request) -> web.Response:
     """One queue."""
-    return answer(await _shown(request, existing(request)))
+    return answer(await shown(request, existing(request)))
 
 
 async def jobs(request: web.Request) -> web.Response:
@@ -88,7 +88,8 @@ async def resume_all(request: web.Request) -> web.Response:
     return await _paused(request)
 
 
-async def _shown(request: web.Request, name: str) -> QueueAnswer:
+async def shown(request: web.Request, name: str) -> QueueAnswer:
+    """As the API shows it."""
     stats = await request.app[need.JOBS].stats(name)
     settings = request.app[need.QUEUES][name]
     return {

@@ -27,6 +27,7 @@ from zapd.web import (
     system,
 )
 from zapd.web.answers import Page
+from zapd.web.dashboard.routes import PAGES
 from zapd.web.route import Route
 
 READ, SEND, CONTROL, SETTINGS, ADMIN = Scope.READ, Scope.SEND, Scope.CONTROL, Scope.SETTINGS, Scope.ADMIN
@@ -240,3 +241,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/openapi.json", docs.openapi_json, None, answer=dict[str, Any]),
     Route("GET", "/docs", docs.page, None, media="text/html"),
 )
+
+#: With the pages for people, which are no part of the API.
+ALL: tuple[Route, ...] = (*ROUTES, *PAGES)

@@ -1,0 +1,142 @@
+"""The dashboard's languages. The English words are the keys; a test finds a template's word that is missing here."""
+
+from collections.abc import Callable, Mapping
+
+LANGUAGES: Mapping[str, str] = {"en": "English", "pt-BR": "Português"}
+
+
+def translator(language: str) -> Callable[[str], str]:
+    """English → this language. What has no translation, such as a state of a later release, stays English."""
+    return (lambda word: _PT_BR.get(word, word)) if language == "pt-BR" else (lambda word: word)
+
+
+_PT_BR: Mapping[str, str] = {
+    # the frame
+    "Overview": "Visão geral",
+    "Connections": "Conexões",
+    "Queues": "Filas",
+    "API": "API",
+    "Language": "Idioma",
+    "Log out": "Sair",
+    "Skip to the content": "Ir para o conteúdo",
+    "live": "ao vivo",
+    "delayed": "atrasado",
+    "offline": "sem conexão",
+    "Log in": "Entrar",
+    "API key": "Chave de API",
+    "Paste an API key. The first one is in the file admin.key of the state directory.": (
+        "Cole uma chave de API. A primeira está no arquivo admin.key do diretório de estado."
+    ),
+    "This key opens nothing.": "Esta chave não abre nada.",
+    "Too many wrong keys. Try again in a minute.": "Chaves erradas demais. Tente de novo em um minuto.",
+    "Something is wrong": "Algo deu errado",
+    "Back": "Voltar",
+    "This form is out of date. Open the page again.": "Este formulário expirou. Abra a página de novo.",
+    "This key may not do that.": "Esta chave não permite isso.",
+    "There is no such page.": "Esta página não existe.",
+    "A part is away at the moment. Nothing is lost; try again.": (
+        "Uma parte está fora do ar. Nada se perdeu; tente de novo."
+    ),
+    # overview
+    "Needs a person": "Precisa de alguém",
+    "Nothing needs you.": "Nada precisa de você.",
+    "messages held: nobody knows whether they left": "mensagens retidas: ninguém sabe se saíram",
+    "messages given up": "mensagens desistidas",
+    "jobs in the dead letters": "jobs nas cartas mortas",
+    "webhook endpoints disabled": "endpoints de webhook desativados",
+    "Redis is away: messages are accepted and wait.": "O Redis está fora: mensagens são aceitas e esperam.",
+    "A part of the daemon has failed:": "Uma parte do daemon falhou:",
+    "Make the first connection": "Crie a primeira conexão",
+    "No connections yet. The sandbox needs nothing but a click.": (
+        "Nenhuma conexão ainda. O sandbox só precisa de um clique."
+    ),
+    "Try the sandbox": "Experimentar o sandbox",
+    # connections
+    "New connection": "Nova conexão",
+    "Label": "Nome",
+    "Transport": "Transporte",
+    "State": "Estado",
+    "Reason": "Motivo",
+    "Since": "Desde",
+    "Next send": "Próximo envio",
+    "at once": "já",
+    "a minute": "por minuto",
+    "Pace": "Ritmo",
+    "Pause": "Pausar",
+    "Resume": "Retomar",
+    "Close": "Encerrar",
+    "Close this connection for good?": "Encerrar esta conexão de vez?",
+    "Start again": "Iniciar de novo",
+    "Create": "Criar",
+    "Choose how to connect": "Escolha como conectar",
+    "Simulated network, for trying things out": "Rede simulada, para experimentar",
+    "Meta Cloud API, the official one": "Meta Cloud API, a oficial",
+    "Z-API, a paid gateway": "Z-API, um gateway pago",
+    "WhatsApp Web, by QR code": "WhatsApp Web, por QR code",
+    "Phone number ID": "ID do número de telefone",
+    "WhatsApp Business Account ID": "ID da conta WhatsApp Business",
+    "Access token": "Token de acesso",
+    "App secret": "Chave secreta do app",
+    "Verify token": "Token de verificação",
+    "Instance ID": "ID da instância",
+    "Instance token": "Token da instância",
+    "Client token": "Token do cliente",
+    "Phone number for a pairing code; leave it empty to scan a QR code": (
+        "Número para o código de pareamento; deixe vazio para ler um QR code"
+    ),
+    "Webhook URL (optional)": "URL do webhook (opcional)",
+    "Secret of the webhook, shown this once:": "Segredo do webhook, mostrado só agora:",
+    # one connection
+    "Scan this code": "Leia este código",
+    "On the phone: WhatsApp, Linked devices, Link a device.": (
+        "No celular: WhatsApp, Dispositivos conectados, Conectar um dispositivo."
+    ),
+    "Pairing code": "Código de pareamento",
+    "New codes come by themselves.": "Códigos novos aparecem sozinhos.",
+    "good until": "vale até",
+    "Conversations": "Conversas",
+    "No messages yet.": "Nenhuma mensagem ainda.",
+    "To": "Para",
+    "Message": "Mensagem",
+    "Send": "Enviar",
+    "Phone number with country code, such as 5511999998888": "Número com código do país, como 5511999998888",
+    # queues
+    "Queue": "Fila",
+    "Waiting": "Esperando",
+    "Active": "Ativos",
+    "Delayed": "Adiados",
+    "Dead": "Mortos",
+    "Done": "Feitos",
+    "Failed": "Falhas",
+    "Oldest waits since": "O mais antigo espera desde",
+    "paused": "pausada",
+    "running": "rodando",
+    "Pause all": "Pausar todas",
+    "Resume all": "Retomar todas",
+    # states
+    "created": "criada",
+    "starting": "iniciando",
+    "qr pending": "espera QR code",
+    "passkey required": "pede passkey",
+    "connected": "conectada",
+    "degraded": "instável",
+    "reconnecting": "reconectando",
+    "client outdated": "cliente desatualizado",
+    "logged out": "desconectada pelo celular",
+    "banned": "banida",
+    "closing": "encerrando",
+    "closed": "encerrada",
+    "failed": "falhou",
+    "queued": "na fila",
+    "processing": "processando",
+    "sending": "enviando",
+    "sent": "enviada",
+    "delivered": "entregue",
+    "read": "lida",
+    "played": "ouvida",
+    "dlq": "desistida",
+    "held": "retida",
+    "expired": "expirada",
+    "canceled": "cancelada",
+    "received": "recebida",
+}
