@@ -36,13 +36,22 @@ def row(name: str, values: Sequence[float], unit: str, *, versus: str | None = N
     )
 
 
-def save(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows and print them as a table."""
+def save(path: Path, rows: Sequence[Row], *, merge: bool = False) -> None:
+    """Write the rows and print them as a table. `merge`: rows of other names that the file has stay."""
+    show(rows)
+    told = [asdict(r) for r in rows]
+    if merge and path.exists():
+        names = {r.name for r in rows}
+        told = [old for old in json.loads(path.read_text()) if old["name"] not in names] + told
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
-    width = max(len(r.name) for r in rows)
+    path.write_text(json.dumps(told, indent=1) + "\n")
+    print(f"written to {path}")
+
+
+def show(rows: Sequence[Row]) -> None:
+    """The rows as a table for people."""
+    width = max((len(r.name) for r in rows), default=0)
     for r in rows:
         against = f"  {r.ratio:.2f} x {r.versus}" if r.ratio is not None else ""
         spread = f"(min {r.min:,.2f}, max {r.max:,.2f}, n {r.runs})"
         print(f"{r.name:<{width}}  {r.value:>12,.2f} {r.unit:<8} {spread}{against}")
-    print(f"written to {path}")
