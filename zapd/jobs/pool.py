@@ -22,6 +22,7 @@ _TWICE_WAIT = 0.5  # seconds between looks whether the first run of a job has en
 _UNTOLD_WAIT = 5.0  # seconds until a death is tried again that `on_dead` could not write down
 GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
 _SHRINK_AFTER = 10.0  # seconds of little use before a step down
+_SMALL_POOL = 8  # slots that one claim may fill
 _CANCEL_GRACE = 2.0  # seconds for handlers to end after they were canceled
 _TIMEOUT, _DRAIN, _ENDED = "timeout", "drain", "ended"
 _OUTCOMES = frozenset((Done, Retry, Snooze, Discard))
@@ -83,6 +84,11 @@ class Pool:
     @property
     def free(self) -> int:
         return self._limit - len(self._running)
+
+    @property
+    def share(self) -> int:
+        """How many to claim at once: half of the slots, so that those run while Redis looks for the others."""
+        return max(_SMALL_POOL, (self._limit + 1) // 2)
 
     def held(self) -> list[str]:
         """Ids of the jobs that are ours: running, or their finish not answered yet."""

@@ -17,6 +17,7 @@ class QueueSettings:
     timeout: float = 30.0  #: of one try
     rate_per_minute: float | None = None  #: starts of the whole queue, over all daemons
     burst: int = 1
+    max_in_flight: int | None = None  #: jobs at once over all daemons
     lane_cap: int = 1  #: jobs of one lane at once; 1 keeps their order
     lane_rate_per_minute: float | None = None
     lane_burst: int = 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ class Engine:
         self.redis: Any = connect(url, name="test")  # its types are unions of every reply there is
         self.queues = queues or (settings(),)
         self.metrics = JobMetrics(registry=CollectorRegistry(), queues=[queue.name for queue in self.queues])
+        self.scripts = Scripts(client=self.redis, metrics=self.metrics)
         self.broker = self.another("a")
         self.dead: list[tuple[str, str, str]] = []
         self.over: list[str] = []
@@ -60,7 +62,8 @@ class Engine:
         )
 
     def job(self, job_id: str = "", **changes: Any) -> Job:
-        values: dict[str, Any] = {"queue": QUEUE, "payload": b"{}", "priority": 5, "created_at": 1_750_000_000_000}
+        now = time.time_ns() // 1_000_000
+        values: dict[str, Any] = {"queue": QUEUE, "payload": b"{}", "priority": 5, "created_at": now}
         return Job(id=job_id or f"job_{next(self._numbers):04d}", **(values | changes))
 
     def pool(self, handler: Handler, name: str = QUEUE, on_dead: OnDead | None = None) -> Pool:

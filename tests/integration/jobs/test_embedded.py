@@ -47,7 +47,10 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:  # it ended between the two looks
+        return False
 
 
 async def test_it_keeps_its_data_in_a_private_place_and_ends_with_us(start: Start, tmp_path: Path) -> None:

@@ -234,3 +234,100 @@ async def test_ten_thousand_lanes_cost_a_claim_little(engine: Engine) -> None:
 
     slowest = (await engine.redis.slowlog_get(1))[0:1]
     assert all(entry["duration"] < 200_000 for entry in slowest)  # microseconds
+
+
+async def test_a_paused_lane_waits_alone_and_keeps_its_order(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job("x1", lane="x"), engine.job("x2", lane="x"), engine.job("y1", lane="y")])
+    await engine.broker.pause_lane(QUEUE, "x")
+    assert ids(await claim(engine)) == ["y1"]
+    await engine.broker.enqueue([engine.job("x3", lane="x")])
+    await engine.broker.wake_lane(QUEUE, "x")  # its session came up: a pause is more than a park
+    assert await claim(engine) == []
+
+    await engine.broker.pause_lane(QUEUE, "x", paused=False)
+
+    order = []
+    while claimed := await claim(engine):
+        order += ids(claimed)
+        await engine.broker.finish(QUEUE, done(claimed))
+    assert order == ["x1", "x2", "x3"]
+
+
+async def test_a_paused_kind_waits_and_is_first_in_line_again(engine: Engine) -> None:
+    await engine.broker.enqueue(
+        [
+            engine.job("m1", kind="mail"),
+            engine.job("o1"),
+            engine.job("x1", kind="mail", lane="x"),
+            engine.job("x2", lane="x"),
+            engine.job("y1", lane="y"),
+        ]
+    )
+    await engine.broker.pause_kind(QUEUE, "mail")
+    assert sorted(ids(await claim(engine))) == ["o1", "y1"]
+    await engine.broker.enqueue([engine.job("o2"), engine.job("m2", kind="mail")])
+    assert ids(await claim(engine)) == ["o2"]
+    assert (await engine.broker.stats(QUEUE)).waiting == 2
+    assert await engine.broker.cancel(QUEUE, "m2")
+    await engine.broker.enqueue([engine.job("o3")])
+
+    await engine.broker.pause_kind(QUEUE, "mail", paused=False)
+
+    assert ids(await claim(engine)) == ["m1", "o3", "x1"] or ids(await claim(engine)) == []
+    assert await engine.redis.exists(key(QUEUE, "k:mail"), key(QUEUE, "kl:mail"), key(QUEUE, "pk")) == 0
+
+
+async def test_ten_thousand_set_aside_come_back_in_bounded_steps(engine: Engine) -> None:
+    jobs = [engine.job(kind="mail") for _ in range(1000)]
+    await engine.broker.enqueue(jobs)
+    await engine.broker.pause_kind(QUEUE, "mail")
+    while (await engine.broker.claim(QUEUE, 300)).more:
+        pass
+    await engine.broker.pause_kind(QUEUE, "mail", paused=False)
+
+    order: list[str] = []
+    while len(order) < 1000:
+        found = await engine.broker.claim(QUEUE, 300)
+        assert found.more or found.jobs
+        order += ids(found.jobs)
+
+    assert order == [job.id for job in jobs]
+
+
+async def test_lanes_are_listed_with_their_state(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job(lane=f"l{number}") for number in range(7)])
+    await engine.broker.enqueue([engine.job(lane="l0") for _ in range(3)])
+    running = (await engine.broker.claim(QUEUE, 1)).jobs
+    await engine.broker.pause_lane(QUEUE, "shut")
+    await engine.broker.limit_lane(QUEUE, "l6", per_minute=90, burst=3, cap=2)
+    await engine.broker.park_lane(QUEUE, "l5", 60)
+
+    found, after = {}, None
+    while True:
+        page = await engine.broker.lanes(QUEUE, after, limit=3)
+        found.update({lane.name: lane for lane in page.lanes})
+        after = page.next
+        if after is None:
+            break
+
+    assert sorted(found) == ["l0", "l1", "l2", "l3", "l4", "l5", "l6", "shut"]
+    assert [lane.name for lane in found.values() if lane.paused] == ["shut"]
+    assert {lane.name: lane.in_flight for lane in found.values() if lane.in_flight} == {running[0].job.lane: 1}
+    assert found["l0"].staged == 3
+    assert found["l5"].next_at > 0
+    assert (found["l6"].rate_per_minute, found["l6"].burst, found["l6"].cap) == (90, 3, 2)
+
+
+async def test_one_lane_of_many_jobs_and_many_lanes_of_one_share_fairly(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job(f"big{number}", lane="big") for number in range(5000)])
+    await engine.broker.enqueue([engine.job(f"small{number}", lane=f"s{number}") for number in range(500)])
+    starts: list[str] = []
+    while len(starts) < 600:
+        claimed = await claim(engine, 50)
+        starts += ids(claimed)
+        await engine.broker.finish(QUEUE, done(claimed))
+
+    last_small = max(place for place, name in enumerate(starts) if name.startswith("small"))
+    big = sum(name.startswith("big") for name in starts[: last_small + 1])
+    assert sum(name.startswith("small") for name in starts) == 500
+    assert 1 <= big <= 12  # one of each round of fifty, not a slot more

@@ -4,10 +4,7 @@
 local id = ARGV[1]
 local blob = redis.call('HGET', jobs, id)
 if not blob or redis.call('HEXISTS', P .. 'a', id) == 1 then return 0 end
-local job = parse(blob)
+take_out(id, parse(blob))
 redis.call('HDEL', jobs, id)
-if redis.call('ZREM', P .. 'd', id) == 0 and job and job.lane ~= '' then
-  redis.call('LREM', P .. 'l:' .. job.priority .. ':' .. job.lane, 1, id)
-end
 redis.call('HINCRBY', P .. 'stat', 'canceled', 1)
 return 1

@@ -1,15 +1,45 @@
 -- flags: allow-oom
 -- ARGV: consumer, number of this claim, most jobs, ms a heartbeat holds, default lane rate per minute (0: none),
--- burst, cap, the whole queue's rate and burst.
--- Answers {more, ms until something is due or -1, {stream, entry, id, blob, …}}.
+-- burst, cap, the whole queue's rate, burst and most in flight over all daemons (0: no limit), ms after which a level
+-- counts as aged. Answers {more, ms until something is due or -1, {id, blob, …}}. The fence of the i-th job is
+-- number * 1000 + i.
 local me, number, free = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local lane_rate, lane_burst, lane_cap = tonumber(ARGV[5]), math.max(1, tonumber(ARGV[6])), tonumber(ARGV[7])
+local meta = redis.call('HMGET', P .. 'meta', 'paused', 'arrival', 'credit', 'kinds')
+local SHARE = 8 -- one in so many slots is for levels that have aged
 local more = false
-local streams, entries, ids = {}, {}, {}
-local heads = {} -- ids that left their lane in this call
+local taken, found, holds = {}, {}, {} -- by id; id and blob; id and fence
+local count = 0
+
+local kinds = {} -- that are paused
+
+local function resume_kind(kind) -- what was set aside is first in line again; bounded, as is every loop here
+  local key, lanes = P .. 'k:' .. kind, P .. 'kl:' .. kind
+  for _, id in ipairs(redis.call('LRANGE', key, 0, 499)) do
+    local job = parse(redis.call('HGET', jobs, id) or '')
+    if job then place(job.priority, job.lane, id, true) end
+  end
+  redis.call('LTRIM', key, 500, -1)
+  local stuck = redis.call('SPOP', lanes, 200)
+  table.sort(stuck)
+  for _, lane in ipairs(stuck) do arm(lane, now, 'NX') end
+  more = true
+  if redis.call('EXISTS', key, lanes) == 0 then
+    redis.call('HDEL', P .. 'pk', kind)
+    redis.call('HSET', P .. 'meta', 'kinds', redis.call('HLEN', P .. 'pk'))
+  end
+end
+
+local function look_at_kinds()
+  local all = redis.call('HGETALL', P .. 'pk')
+  for i = 1, #all, 2 do
+    if all[i + 1] == 'p' then kinds[all[i]] = true else resume_kind(all[i]) end
+  end
+end
 
 local function promote() -- due jobs to where they wait; bounded, because a script blocks every client
   local due = redis.call('ZRANGEBYSCORE', P .. 'd', '-inf', now, 'LIMIT', 0, 200)
-  more = #due == 200
+  more = more or #due == 200
   local back = {}
   for _, id in ipairs(due) do
     local blob = redis.call('HGET', jobs, id)
@@ -21,103 +51,166 @@ local function promote() -- due jobs to where they wait; bounded, because a scri
   for i = #back, 1, -1 do stage(back[i][1].priority, back[i][1].lane, back[i][2], true) end
 end
 
-local function read(stream, count)
-  local command = {'XREADGROUP', 'GROUP', 'w', me, 'COUNT', count, 'STREAMS', P .. stream, '>'}
-  local answer = redis.pcall(unpack(command))
-  if answer and answer.err then -- somebody destroyed the group
-    make_groups(string.sub(stream, 3))
-    answer = redis.call(unpack(command))
+local function take(id, blob)
+  count = count + 1
+  taken[id] = true
+  found[2 * count - 1], found[2 * count] = id, blob
+  holds[2 * count - 1], holds[2 * count] = id, me .. '|' .. number * 1000 + count
+end
+
+local function drop(stream, entry, id) -- an entry that gives no job: void, or not of our making
+  local voids = tonumber(redis.call('HGET', P .. 'gone', id))
+  if voids then
+    redis.call('HINCRBY', P .. 'meta', 'void', -1)
+    if voids > 1 then redis.call('HINCRBY', P .. 'gone', id, -1) else redis.call('HDEL', P .. 'gone', id) end
+    return
   end
-  for _, entry in ipairs(answer and answer[1][2] or {}) do
-    streams[#streams + 1], entries[#entries + 1], ids[#ids + 1] = stream, entry[1], entry[2][2]
+  local parts = {}
+  for i, part in ipairs(entry[2]) do parts[i] = #part .. ':' .. part end
+  redis.call('LPUSH', P .. 'qr', whole(now) .. '|' .. stream .. '|' .. entry[1] .. '|' .. table.concat(parts))
+  redis.call('LTRIM', P .. 'qr', 0, 999)
+  redis.call('HINCRBY', P .. 'stat', 'quarantined', 1)
+end
+
+local function entries_of(stream, most)
+  local entries = redis.pcall('XRANGE', P .. stream, '-', '+', 'COUNT', most)
+  if not entries.err then return entries end
+  redis.call('RENAME', P .. stream, P .. 'bad:' .. stream .. ':' .. whole(now)) -- a key of another type: out of the way
+  redis.call('HINCRBY', P .. 'stat', 'quarantined', 1)
+  return {}
+end
+
+local function read(kind_of_stream, level, most)
+  local stream = kind_of_stream .. level
+  local entries = entries_of(stream, most)
+  if #entries == 0 then return end
+  more = more or #entries == most -- also when none of them gives a job
+  local ids = {}
+  for i, entry in ipairs(entries) do ids[i] = entry[2][1] == 'i' and entry[2][2] or '' end
+  local blobs, held = redis.call('HMGET', jobs, unpack(ids)), redis.call('HMGET', P .. 'a', unpack(ids))
+  local delayed = redis.call('ZCARD', P .. 'd') > 0 and redis.call('ZMSCORE', P .. 'd', unpack(ids)) or {}
+  for i, id in ipairs(ids) do
+    local blob, here = blobs[i], false
+    if blob and not held[i] and not delayed[i] and not taken[id] then
+      local own_level, kind, lane = string.match(blob, PLACE) -- nil of one that cannot be read: the claimer buries it
+      here = not lane or lane == '' and own_level == level
+      if here and kinds[kind] then redis.call('RPUSH', P .. 'k:' .. kind, id)
+      elseif here then take(id, blob) end
+    end
+    if not here then drop(stream, entries[i], id) end
+  end
+  local ms, sequence = string.match(entries[#entries][1], '^(%d+)-(%d+)$')
+  if #sequence < 15 then redis.call('XTRIM', P .. stream, 'MINID', ms .. '-' .. whole(sequence + 1))
+  else -- a stranger's id, of which a double cannot say the next
+    for _, entry in ipairs(entries) do redis.call('XDEL', P .. stream, entry[1]) end
   end
 end
 
-local function pop(level, lane) -- the head that was not canceled
+local function pop(level, lane) -- the head that was not canceled, unless its kind is paused
+  local list = P .. 'l:' .. level .. ':' .. lane
   while true do
-    local id = redis.call('LPOP', P .. 'l:' .. level .. ':' .. lane)
-    if not id or redis.call('HEXISTS', jobs, id) == 1 then return id end
+    local id = redis.call('LPOP', list)
+    local blob = id and redis.call('HGET', jobs, id)
+    if not id then return end
+    if blob then
+      local _, kind = string.match(blob, PLACE)
+      if not kinds[kind] then return id, blob end
+      redis.call('LPUSH', list, id)
+      redis.call('SADD', P .. 'kl:' .. kind, lane)
+      return
+    end
   end
 end
 
 local function start(lane, s) -- GCRA: one job of the lane leaves now
-  local rate, burst = s.rate or tonumber(ARGV[5]), s.burst or tonumber(ARGV[6])
+  local rate = s.rate or lane_rate
   s.flying = s.flying + 1
   if rate > 0 then
     local interval = 60000 / rate
     s.arrival = math.max(s.arrival, now) + interval
-    s.next = s.arrival - (math.max(1, burst) - 1) * interval
+    s.next = s.arrival - (math.max(1, s.burst or lane_burst) - 1) * interval
   end
   save_lane(lane, s)
 end
 
 local function take_head(level, lane) -- true when a job left
   local eligible, s = P .. 'e:' .. level, lane_state(lane)
-  local from, cap = math.max(s.next, s.parked), s.cap or tonumber(ARGV[7])
-  if s.flying < cap and from > now then
+  local from, cap = math.max(s.next, s.parked), s.cap or lane_cap
+  local open = s.flying < cap and not s.paused
+  if open and from > now then
     redis.call('ZADD', eligible, from, lane)
     return false
   end
-  local id = s.flying < cap and pop(level, lane)
+  local id, blob
+  if open then id, blob = pop(level, lane) end
   if not id then
     redis.call('ZREM', eligible, lane)
     return false
   end
   start(lane, s)
-  heads[id] = true
-  make_ready(level, id, true)
+  take(id, blob)
   if s.flying < cap then redis.call('ZADD', eligible, math.max(s.next, soon()), lane)
   else redis.call('ZREM', eligible, lane) end
   return true
 end
 
--- In rounds over the lanes, one job of each per round. `b` was read empty before, so what is added here is what is read.
-local function read_lanes(level, count)
-  local taken, tries = 0, 0
+local function read_lanes(level, most) -- in rounds over the lanes, one job of each per round
+  local got, tries = 0, 0
   repeat
     local last = now + turns * 0.00025 -- lanes that this call armed again are in too
-    local lanes = redis.call('ZRANGEBYSCORE', P .. 'e:' .. level, '-inf', last, 'LIMIT', 0, count - taken)
+    local lanes = redis.call('ZRANGEBYSCORE', P .. 'e:' .. level, '-inf', last, 'LIMIT', 0, most - got)
     for _, lane in ipairs(lanes) do
-      if take_head(level, lane) then taken = taken + 1 end
+      if take_head(level, lane) then got = got + 1 end
     end
     tries = tries + #lanes
-  until #lanes == 0 or taken == count or tries >= count * 4
-  if taken > 0 then read('b:' .. level, taken) end
-  more = more or tries >= count * 4
+  until #lanes == 0 or got == most or tries >= most * 4
+  more = more or tries >= most * 4
 end
 
-local function read_level(level)
+local function read_level(level, most) -- until this claim has so many jobs
   local lanes_first = number % 2 == 0 -- neither lanes nor free jobs of one level starve the other
-  read('b:' .. level, free - #ids)
-  if lanes_first and #ids < free then read_lanes(level, free - #ids) end
-  if #ids < free then read('r:' .. level, free - #ids) end
-  if not lanes_first and #ids < free then read_lanes(level, free - #ids) end
+  if count < most then read('b:', level, most - count) end
+  if lanes_first and count < most then read_lanes(level, most - count) end
+  if count < most then read('r:', level, most - count) end
+  if not lanes_first and count < most then read_lanes(level, most - count) end
 end
 
--- What runs from now on. The entry of a canceled job is thrown away, also when its id came back meanwhile and now runs,
--- is delayed, or waits in a lane.
-local function hold()
-  local blobs, held = redis.call('HMGET', jobs, unpack(ids)), redis.call('HMGET', P .. 'a', unpack(ids))
-  local delayed = redis.call('ZMSCORE', P .. 'd', unpack(ids))
-  local claimed, holds = {}, {}
-  for i, id in ipairs(ids) do
-    local waits = blobs[i] and not held[i] and not delayed[i] and not holds[id]
-    if waits and (heads[id] or (lane_of(blobs[i]) or '') == '') then
-      holds[id] = true
-      holds[#holds + 1] = id
-      holds[#holds + 1] = me .. '|' .. streams[i] .. '|' .. entries[i]
-      local n = #claimed
-      claimed[n + 1], claimed[n + 2], claimed[n + 3], claimed[n + 4] = streams[i], entries[i], id, blobs[i]
-    else
-      redis.call('XACK', P .. streams[i], 'w', entries[i])
-      redis.call('XDEL', P .. streams[i], entries[i])
+local function head_since(level) -- when the head of the lane whose turn it is was made or due
+  local first = redis.call('ZRANGE', P .. 'e:' .. level, 0, 0, 'WITHSCORES')
+  if not first[1] or tonumber(first[2]) > now then return end
+  local id = redis.call('LINDEX', P .. 'l:' .. level .. ':' .. first[1], 0)
+  local job = id and parse(redis.call('HGET', jobs, id) or '')
+  return job and math.max(job.created, job.due)
+end
+
+local function waits_since(level)
+  local first = head_since(level)
+  for _, stream in ipairs({'b:' .. level, 'r:' .. level}) do
+    local entry = entries_of(stream, 1)[1]
+    local ms = entry and tonumber(string.match(entry[1], '^%d+'))
+    if ms and not (first and first < ms) then first = ms end
+  end
+  return first
+end
+
+local credit = tonumber(meta[3]) or 0
+
+local function read_aged() -- a share of the slots, the longest waiting level first
+  local aged = {}
+  for i = 2, #levels() do
+    local since = waits_since(levels()[i])
+    if since and now - since > tonumber(ARGV[11]) then aged[#aged + 1] = {level = levels()[i], since = since} end
+  end
+  if #aged == 0 then return end
+  local share = math.floor((credit + free) / SHARE)
+  credit = credit + free - share * SHARE
+  table.sort(aged, function(x, y) return x.since < y.since end)
+  repeat
+    local before = count
+    for _, each in ipairs(aged) do
+      if count < share then read_level(each.level, count + 1) end
     end
-  end
-  if #holds > 0 then
-    redis.call('HSET', P .. 'a', unpack(holds))
-    redis.call('ZADD', P .. 'hb', now + ARGV[4], me)
-  end
-  return claimed
+  until count == before or count >= share
 end
 
 local function next_in() -- ms until a delayed job or a lane is due
@@ -131,8 +224,8 @@ local function next_in() -- ms until a delayed job or a lane is due
   return first and math.max(0, math.ceil(first - now)) or -1
 end
 
-local queue_rate, queue_burst = tonumber(ARGV[8]), math.max(1, tonumber(ARGV[9]))
-local arrival = math.max(now, queue_rate > 0 and tonumber(redis.call('HGET', P .. 'meta', 'arrival')) or 0)
+local queue_rate, queue_burst, queue_cap = tonumber(ARGV[8]), math.max(1, tonumber(ARGV[9])), tonumber(ARGV[10])
+local arrival = math.max(now, queue_rate > 0 and tonumber(meta[2]) or 0)
 
 local function room() -- GCRA: how many may start now, and ms until the next one may
   local interval = 60000 / queue_rate
@@ -140,18 +233,29 @@ local function room() -- GCRA: how many may start now, and ms until the next one
   return math.floor(early / interval + 1e-6), math.ceil(interval - early)
 end
 
+if number <= (tonumber(redis.call('HGET', P .. 'op', me .. ' claim')) or 0) then return {0, -1, {}} end
+redis.call('ZREM', P .. 'd', '') -- a full Redis 6.2 lets a script go on once it has written something that frees memory
+if (tonumber(meta[4]) or 0) > 0 then look_at_kinds() end
 promote()
-local void = tonumber(redis.call('HGET', P .. 'op', me .. ' claim')) or 0
-if number <= void or redis.call('HEXISTS', P .. 'meta', 'paused') == 1 then return {0, -1, {}} end
+if meta[1] then return {0, -1, {}} end
+if queue_cap > 0 then
+  free = math.min(free, queue_cap - redis.call('HLEN', P .. 'a'))
+  if free <= 0 then return {0, -1, {}} end -- whoever ends a job looks again
+end
 if queue_rate > 0 then
   local allowed, wait = room()
   if allowed < 1 then return {0, wait, {}} end
   free = math.min(free, allowed)
 end
-for _, level in ipairs(levels()) do
-  if #ids < free then read_level(level) end
+if #levels() > 1 then
+  read_aged()
+  if credit ~= (tonumber(meta[3]) or 0) then redis.call('HSET', P .. 'meta', 'credit', credit) end
 end
-more = more or #ids >= free
-local claimed = #ids > 0 and hold() or {}
-if queue_rate > 0 then redis.call('HSET', P .. 'meta', 'arrival', arrival + #claimed / 4 * 60000 / queue_rate) end
-return {more and 1 or 0, more and 0 or next_in(), claimed}
+for _, level in ipairs(levels()) do read_level(level, free) end
+more = more or count >= free
+if count > 0 then
+  redis.call('HSET', P .. 'a', unpack(holds))
+  redis.call('ZADD', P .. 'hb', now + ARGV[4], me)
+  if queue_rate > 0 then redis.call('HSET', P .. 'meta', 'arrival', arrival + count * 60000 / queue_rate) end
+end
+return {more and 1 or 0, more and 0 or next_in(), found}

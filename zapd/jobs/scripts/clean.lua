@@ -1,5 +1,5 @@
 -- flags: allow-oom
--- ARGV: ms to keep completed, ms to keep dead, most dead. Answers {completed, dead} taken away, at most 500 dead a call.
+-- ARGV: ms to keep completed, ms to keep dead, most dead. Answers {completed, dead} taken away, at most 500 dead.
 -- A queue that holds no job loses its streams, so that a level once used costs nothing for ever.
 local completed = 0
 while true do
@@ -15,10 +15,18 @@ if #old > 0 then
   redis.call('ZREM', P .. 'x', unpack(old))
   redis.call('HDEL', P .. 'xj', unpack(old))
 end
-if redis.call('HLEN', jobs) == 0 then
-  for _, level in ipairs(levels()) do
-    redis.call('DEL', P .. 'r:' .. level, P .. 'b:' .. level, P .. 'e:' .. level)
+local left, streams = 0, {}
+for _, level in ipairs(levels()) do
+  for _, stream in ipairs({'b:' .. level, 'r:' .. level}) do
+    left = left + redis.call('XLEN', P .. stream)
+    streams[#streams + 1] = P .. stream
   end
-  redis.call('DEL', P .. 'lv', P .. 'a', P .. 'd')
+end
+local void = tonumber(redis.call('HGET', P .. 'meta', 'void')) or 0
+if redis.call('HLEN', jobs) == 0 and left == void then -- else a claim has yet to see what lies there
+  for _, level in ipairs(levels()) do redis.call('DEL', P .. 'e:' .. level) end
+  if #streams > 0 then redis.call('DEL', unpack(streams)) end
+  redis.call('DEL', P .. 'lv', P .. 'a', P .. 'd', P .. 'gone')
+  redis.call('HDEL', P .. 'meta', 'void', 'credit')
 end
 return {completed, #old}

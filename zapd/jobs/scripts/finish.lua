@@ -1,6 +1,7 @@
 -- flags: allow-oom
--- ARGV: consumer, name of this call, then per job stream, entry, id, lane, ending, delay ms, reason, error.
--- Endings: d done, r retry, s snooze, p snooze and park the lane, x dead, h hand back.
+-- ARGV: consumer, name of this call, then per job id, number of its claim, lane, ending, detail.
+-- Endings and their detail: d done (attempt); r retry, s snooze, p snooze and park the lane (delay ms);
+-- x dead (reason, line break, error); h hand back.
 -- Answers one digit per job: 1 taken, 0 refused because the claim is not (any more) this consumer's.
 -- The same call again, after its answer was lost, gets the same answer and changes nothing.
 local me, call = ARGV[1], ARGV[2] .. '|'
@@ -8,33 +9,22 @@ local last = redis.call('HGET', P .. 'op', me)
 if last and string.sub(last, 1, #call) == call then return string.sub(last, #call + 1) end
 
 local ids = {}
-for i = 3, #ARGV, 8 do ids[#ids + 1] = ARGV[i + 2] end
+for i = 3, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
 local held = redis.call('HMGET', P .. 'a', unpack(ids))
 
-local answers, mine, entries, seen = {}, {}, {}, {}
+local answers, mine, seen = {}, {}, {}
 for n, id in ipairs(ids) do
-  local i = 8 * n - 5
-  local stream, entry = ARGV[i], ARGV[i + 1]
-  local ours = held[n] == me .. '|' .. stream .. '|' .. entry and not seen[id]
+  local ours = held[n] == me .. '|' .. ARGV[5 * n - 1] and not seen[id]
   answers[n] = ours and 1 or 0
   if ours then
     seen[id] = true
     mine[#mine + 1] = id
-    entries[stream] = entries[stream] or {}
-    table.insert(entries[stream], entry)
   end
 end
-
--- XACK goes first: a full Redis 6.2 lets a script go on once it has written something that frees memory.
-for stream, list in pairs(entries) do
-  redis.call('XACK', P .. stream, 'w', unpack(list))
-  redis.call('XDEL', P .. stream, unpack(list))
-end
+-- This goes first: a full Redis 6.2 lets a script go on once it has written something that frees memory.
 if #mine > 0 then redis.call('HDEL', P .. 'a', unpack(mine)) end
 
-local function delay(id, ms, failed)
-  local job = parse(redis.call('HGET', jobs, id) or '')
-  if not job then return end
+local function delay(id, job, ms, failed)
   if failed then job.attempt = job.attempt + 1 end
   local due = math.ceil(now + ms)
   job.due, job.back = whole(due), '1'
@@ -42,32 +32,37 @@ local function delay(id, ms, failed)
   redis.call('ZADD', P .. 'd', due, id)
 end
 
-local function bury(id, reason, error)
-  local blob = redis.call('HGET', jobs, id)
-  if not blob then return end
-  redis.call('HSET', P .. 'xj', id, reason .. '\n' .. error .. '\n' .. blob)
+local function bury(id, blob, letter)
+  redis.call('HSET', P .. 'xj', id, letter .. '\n' .. blob)
   redis.call('ZADD', P .. 'x', now, id)
   redis.call('HDEL', jobs, id)
 end
 
-local done, log, counts = {}, {}, {}
+local function end_other(id, lane, ending, detail)
+  local blob = redis.call('HGET', jobs, id) or ''
+  local job = parse(blob)
+  if ending == 'h' then return put_back(id, job, lane) end
+  if ending == 'p' and job then
+    stage(job.priority, lane, id, true)
+    return release(lane, now + detail)
+  end
+  if ending == 'x' and blob ~= '' then bury(id, blob, detail)
+  elseif ending ~= 'x' and job then delay(id, job, detail, ending == 'r') end
+  release(lane)
+end
+
+local done, log, counts, stamp = {}, {}, {}, whole(math.floor(now)) .. '|'
 for n, id in ipairs(ids) do
   if answers[n] == 1 then
-    local i = 8 * n - 5
-    local stream, lane, ending, ms = ARGV[i], ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 5])
+    local i = 5 * n
+    local lane, ending, detail = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     counts[ending] = (counts[ending] or 0) + 1
     if ending == 'd' then
       done[#done + 1] = id
-      log[#log + 1] = whole(math.floor(now)) .. '|' .. ARGV[i + 6] .. '|' .. id
+      log[#log + 1] = stamp .. detail .. '|' .. id
       release(lane)
-    elseif ending == 'h' then
-      put_back(stream, id, lane)
-    elseif ending == 'p' then
-      stage(string.sub(stream, 3), lane, id, true)
-      release(lane, now + ms)
     else
-      if ending == 'x' then bury(id, ARGV[i + 6], ARGV[i + 7]) else delay(id, ms, ending == 'r') end
-      release(lane)
+      end_other(id, lane, ending, detail)
     end
   end
 end

@@ -1,13 +1,9 @@
 -- flags: allow-oom
--- ARGV: consumer. A consumer that still holds jobs is kept, without heartbeat: the next reclaim takes them.
-local me, holds = ARGV[1], false
-for _, level in ipairs(levels()) do
-  for _, stream in ipairs({'b:' .. level, 'r:' .. level}) do
-    local held = redis.pcall('XPENDING', P .. stream, 'w', '-', '+', 1, me)
-    if held[1] then holds = true
-    elseif not held.err then redis.call('XGROUP', 'DELCONSUMER', P .. stream, 'w', me) end
-  end
+-- ARGV: consumer. One that still holds jobs is kept, with a heartbeat that is past: the next reclaim takes them.
+local me = ARGV[1] .. '|'
+for _, claim in ipairs(redis.call('HVALS', P .. 'a')) do
+  if string.sub(claim, 1, #me) == me then return redis.call('ZADD', P .. 'hb', 0, ARGV[1]) + 1 end
 end
-redis.call('ZREM', P .. 'hb', me)
-if not holds then redis.call('HDEL', P .. 'op', me, me .. ' claim') end
-return holds and 1 or 0
+redis.call('ZREM', P .. 'hb', ARGV[1])
+redis.call('HDEL', P .. 'op', ARGV[1], ARGV[1] .. ' claim')
+return 0

@@ -19,7 +19,8 @@ local function waiting() -- the cursor is "<stream>/<entry>"
         from_stream = nil
         for _, entry in ipairs(entries) do
           local id = entry[2][2]
-          if redis.call('HEXISTS', P .. 'a', id) == 0 and redis.call('HEXISTS', jobs, id) == 1 then
+          local here = id and redis.call('HEXISTS', P .. 'a', id) == 0 and redis.call('HGET', jobs, id)
+          if here and (string.match(here, PLACE) or level) == level then
             found[#found + 1] = id
           end
         end

@@ -3,19 +3,27 @@
 -- KEYS[1] is `<prefix>jobs`; every other key of the queue has the same prefix, and with it the same hash tag.
 --   jobs          HASH   id -> blob: "1|attempt|crashes|priority|created|due|back|kind|lane|tenant\n" + payload.
 --                        Also the index of unique ids: an id is live while it has a field here.
---   lv            ZSET   the priority levels in use (each has its two streams and their group `w`)
---   r:<p> b:<p>   STREAM ready jobs of level p, field `i` = id. `b` is read first: handed back, reclaimed, lane heads
---   a             HASH   id -> "consumer|stream|entry" of the claim that runs now. This is the fence
+--   lv            ZSET   the priority levels in use
+--   r:<p> b:<p>   STREAM ready jobs of level p without a lane, field `i` = id. `b` is read first: handed back, reclaimed.
+--                        A claim takes its entries out, so that a long job pins no memory and nothing is acknowledged
+--   gone          HASH   id -> how many of its entries in streams are void: canceled, or moved to another level
+--   a             HASH   id -> "consumer|number" of the claim that runs now. This is the fence
 --   d             ZSET   id -> due ms
 --   l:<p>:<lane>  LIST   ids staged in a lane, head first
 --   e:<p>         ZSET   lane -> ms from which its head may leave (fractions keep the turn). Lanes at their cap are absent
 --   ls:<lane>     HASH   f in flight, w of those claimed before a wake, t theoretical arrival time, n next start, k parked
---                        until, rate/burst/cap overrides
+--                        until, z paused, rate/burst/cap overrides
+--   pz            SET    lanes that are paused
+--   pk            HASH   kind -> `p` paused or `r` resuming
+--   k:<kind>      LIST   ids that a claim met while their kind was paused; kl:<kind> SET lanes whose head is of it
 --   hb            ZSET   consumer -> ms until which it counts as alive
 --   op            HASH   consumer -> its last finish and the answer; "consumer claim" -> claims up to this number are void
 --   x, xj         ZSET   dead id -> ms; HASH id -> "reason\nerror\n" + blob
+--   qr            LIST   what lay in a stream and is not ours: "ms|stream|entry|" + per field "length:bytes"
 --   done          LIST   the newest completed: "ms|attempt|id"
---   stat, meta    HASH   counters; `paused`; `arrival` of the queue's rate; `whole`: goes when Redis loses its data
+--   stat          HASH   counters
+--   meta          HASH   `paused`; `arrival` of the queue's rate; `credit` of aged levels; `void` entries in streams;
+--                        `kinds` in pk; `whole`: goes when Redis loses its data
 --
 -- Times come from this server only, so that no daemon's clock matters. `now` has fractions: 1 ms = 1.0.
 
@@ -41,7 +49,8 @@ local function parse(blob) -- nil when the blob is not one of ours
     kind = kind, lane = lane, tenant = tenant, payload = string.sub(blob, body)}
 end
 
-local function lane_of(blob) return (select(8, string.match(blob, HEADER))) end
+-- What a claim must know of a blob: level, kind and lane.
+local PLACE = '^1|%d+|%d+|(%d+)|%d+|%d+|%d|([^|\n]*)|([^|\n]*)|'
 
 local function save(id, job)
   local fields = {'1', job.attempt, job.crashes, job.priority, job.created, job.due, job.back, job.kind, job.lane,
@@ -55,19 +64,16 @@ local function levels() -- most urgent first
   return in_use
 end
 
-local function make_groups(level) -- from 0: a group that starts at the end would lose what is there already
-  redis.pcall('XGROUP', 'CREATE', P .. 'r:' .. level, 'w', '0', 'MKSTREAM')
-  redis.pcall('XGROUP', 'CREATE', P .. 'b:' .. level, 'w', '0', 'MKSTREAM')
-end
-
 local known = {}
 local function use_level(level)
   if known[level] then return end
   known[level] = true
-  if redis.call('ZADD', P .. 'lv', level, level) == 1 then
-    make_groups(level)
-    in_use = nil
-  end
+  if redis.call('ZADD', P .. 'lv', level, level) == 1 then in_use = nil end
+end
+
+local function void_entry(id) -- one more of its entries counts for nothing
+  redis.call('HINCRBY', P .. 'gone', id, 1)
+  redis.call('HINCRBY', P .. 'meta', 'void', 1)
 end
 
 local function make_ready(level, id, first)
@@ -96,23 +102,25 @@ local function arm(lane, from, flag) -- lets the lane's heads leave from this ti
 end
 
 local function lane_state(lane)
-  local v = redis.call('HMGET', P .. 'ls:' .. lane, 'f', 't', 'n', 'k', 'rate', 'burst', 'cap', 'w')
+  local v = redis.call('HMGET', P .. 'ls:' .. lane, 'f', 't', 'n', 'k', 'rate', 'burst', 'cap', 'w', 'z')
   return {flying = tonumber(v[1]) or 0, arrival = tonumber(v[2]) or 0, next = tonumber(v[3]) or 0,
     parked = tonumber(v[4]) or 0, rate = tonumber(v[5]), burst = tonumber(v[6]), cap = tonumber(v[7]),
-    woken = tonumber(v[8]) or 0}
+    woken = tonumber(v[8]) or 0, paused = v[9], bare = not (v[2] or v[3] or v[4] or v[8])}
 end
 
 -- Writes a lane's state. One with nothing in flight and no overrides goes when its past no longer matters.
 local function save_lane(lane, s)
   local key = P .. 'ls:' .. lane
-  local idle = s.flying == 0 and not (s.rate or s.burst or s.cap)
+  local idle = s.flying == 0 and not (s.rate or s.burst or s.cap or s.paused)
   local matters = math.max(s.arrival, s.parked)
   if idle and matters <= now then
     redis.call('DEL', key)
-    return
+  elseif s.bare and matters == 0 and s.woken == 0 then -- numbers cost more to write than all the rest
+    redis.call('HSET', key, 'f', s.flying)
+  else
+    redis.call('HSET', key, 'f', s.flying, 't', s.arrival, 'n', s.next, 'k', s.parked, 'w', s.woken)
+    if idle then redis.call('PEXPIREAT', key, whole(math.ceil(matters))) else redis.call('PERSIST', key) end
   end
-  redis.call('HSET', key, 'f', s.flying, 't', s.arrival, 'n', s.next, 'k', s.parked, 'w', s.woken)
-  if idle then redis.call('PEXPIREAT', key, whole(math.ceil(matters))) else redis.call('PERSIST', key) end
 end
 
 local function release(lane, parked) -- one job of the lane is no longer in flight
@@ -128,13 +136,32 @@ local function release(lane, parked) -- one job of the lane is no longer in flig
   arm(lane, math.max(s.next, s.parked), parked and 'CH' or 'NX')
 end
 
-local function drop_entry(stream, entry, id) -- ends a claim
-  redis.call('XACK', P .. stream, 'w', entry)
-  redis.call('XDEL', P .. stream, entry)
-  redis.call('HDEL', P .. 'a', id)
+local function take_out(id, job) -- of where it waits, which is told. `job` is nil for a blob that cannot be read
+  if redis.call('ZREM', P .. 'd', id) == 1 then return 'd' end
+  if job and job.lane ~= '' then
+    redis.call('LREM', P .. 'l:' .. job.priority .. ':' .. job.lane, 1, id)
+    return 'l'
+  end
+  if job and redis.call('HEXISTS', P .. 'pk', job.kind) == 1 and redis.call('LREM', P .. 'k:' .. job.kind, 1, id) == 1 then
+    return 'k'
+  end
+  void_entry(id)
+  return 'r'
 end
 
-local function put_back(stream, id, lane) -- unfinished: first in line again, nothing burnt
+local function put_back(id, job, lane) -- unfinished: first in line again, nothing burnt. `job` is nil when it is gone
+  redis.call('HDEL', P .. 'a', id)
   release(lane)
-  if redis.call('HEXISTS', jobs, id) == 1 then place(string.sub(stream, 3), lane, id, true) end
+  if job then place(job.priority, job.lane, id, true) end
+end
+
+local function put_all_back(found) -- {id, number} of one or more consumers' claims; `of` gives the job to write back
+  -- Lanes take them at their head, the newest first, so that their order holds; a stream takes them at its end.
+  table.sort(found, function(x, y) return x.number < y.number end)
+  local lanes = {}
+  for _, claim in ipairs(found) do
+    local job = claim.job
+    if job and job.lane ~= '' then lanes[#lanes + 1] = claim else put_back(claim.id, job, '') end
+  end
+  for i = #lanes, 1, -1 do put_back(lanes[i].id, lanes[i].job, lanes[i].job.lane) end
 end

@@ -2,57 +2,40 @@
 -- ARGV: consumer, its node (whose other consumers are dead for sure), 1 to look at other nodes too, most jobs.
 -- Takes jobs from consumers whose heartbeat is past, counts a crash for each, and forgets consumers that hold nothing.
 -- Answers the number of jobs; as many as asked for means that there may be more.
-local me, mates, left = ARGV[1], ARGV[2] .. ':', tonumber(ARGV[4])
-local reclaimed, holding = 0, {}
-
-local function is_dead(name)
-  if name == me then return false end
-  if string.sub(name, 1, #mates) == mates then return true end
-  if ARGV[3] ~= '1' then return false end
-  local until_ms = tonumber(redis.call('ZSCORE', P .. 'hb', name) or 0)
-  return until_ms < now
+local me, mates, most = ARGV[1], ARGV[2] .. ':', tonumber(ARGV[4])
+local dead, names = {}, redis.call('ZRANGE', P .. 'hb', 0, 999, 'WITHSCORES')
+for i = 1, #names, 2 do -- whoever holds a job is in there: a claim writes both
+  local name = names[i]
+  local mate = string.sub(name, 1, #mates) == mates
+  if name ~= me and (mate or ARGV[3] == '1' and tonumber(names[i + 1]) < now) then dead[name] = 0 end
 end
+if not next(dead) then return 0 end
 
-local function take(stream, name)
-  local rows = redis.call('XPENDING', P .. stream, 'w', '-', '+', left, name)
-  for i = #rows, 1, -1 do -- newest first, so that lanes keep their order
-    local entry = rows[i][1]
-    local body = redis.call('XRANGE', P .. stream, entry, entry)[1]
-    local id = body and body[2][2] or ''
-    drop_entry(stream, entry, id)
-    local job = parse(redis.call('HGET', jobs, id) or '')
-    if job then
-      job.crashes = job.crashes + 1
-      save(id, job)
-    end
-    put_back(stream, id, job and job.lane or '')
-  end
-  reclaimed, left = reclaimed + #rows, left - #rows
-end
-
-local function sweep(stream)
-  local consumers = redis.pcall('XINFO', 'CONSUMERS', P .. stream, 'w')
-  for _, info in ipairs(consumers.err and {} or consumers) do
-    local name, pending = info[2], info[4]
-    if is_dead(name) then
-      if pending > 0 and left > 0 then
-        take(stream, name)
-        pending = redis.call('XPENDING', P .. stream, 'w', '-', '+', 1, name)[1] and 1 or 0
-      end
-      if pending == 0 then redis.call('XGROUP', 'DELCONSUMER', P .. stream, 'w', name) else holding[name] = true end
-    end
+local found = {}
+local held = redis.call('HGETALL', P .. 'a')
+for i = 1, #held, 2 do
+  local name, number = string.match(held[i + 1], '^(.*)|(%d+)$')
+  if name and dead[name] then
+    dead[name] = dead[name] + 1
+    found[#found + 1] = {id = held[i], number = tonumber(number), name = name}
   end
 end
-
-for _, level in ipairs(levels()) do
-  sweep('b:' .. level)
-  sweep('r:' .. level)
+table.sort(found, function(x, y) return x.number > y.number end) -- newest first: what comes later goes in front of them
+for i = #found, most + 1, -1 do found[i] = nil end
+for _, claim in ipairs(found) do
+  claim.job = parse(redis.call('HGET', jobs, claim.id) or '')
+  dead[claim.name] = dead[claim.name] - 1
+  if claim.job then
+    claim.job.crashes = claim.job.crashes + 1
+    save(claim.id, claim.job)
+  end
 end
-for _, name in ipairs(redis.call('ZRANGE', P .. 'hb', 0, 999)) do
-  if is_dead(name) and not holding[name] then
+put_all_back(found)
+for name, left in pairs(dead) do
+  if left == 0 then
     redis.call('ZREM', P .. 'hb', name)
     redis.call('HDEL', P .. 'op', name, name .. ' claim')
   end
 end
-if reclaimed > 0 then redis.call('HINCRBY', P .. 'stat', 'reclaimed', reclaimed) end
-return reclaimed
+if #found > 0 then redis.call('HINCRBY', P .. 'stat', 'reclaimed', #found) end
+return #found

@@ -8,14 +8,9 @@ local found = {}
 local held = redis.call('HGETALL', P .. 'a')
 for i = 1, #held, 2 do
   if string.sub(held[i + 1], 1, #me) == me and not known[held[i]] then
-    local stream, entry = string.match(held[i + 1], '|([^|]*)|([^|]*)$')
-    found[#found + 1] = {stream = stream, entry = entry, id = held[i]}
+    local job = parse(redis.call('HGET', jobs, held[i]) or '')
+    found[#found + 1] = {id = held[i], number = tonumber(string.sub(held[i + 1], #me + 1)), job = job}
   end
 end
-table.sort(found, function(x, y) return x.entry > y.entry end) -- newest first, so that lanes keep their order
-for _, claim in ipairs(found) do
-  local job = parse(redis.call('HGET', jobs, claim.id) or '')
-  drop_entry(claim.stream, claim.entry, claim.id)
-  put_back(claim.stream, claim.id, job and job.lane or '')
-end
+put_all_back(found)
 return #found
