@@ -23,6 +23,7 @@ from zapd.parts.accounts import Accounts
 from zapd.parts.api import Api
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.network import Network
 from zapd.parts.queues import Work, WorkTable, own_queues
@@ -67,7 +68,8 @@ class App:
             intake=lambda connection, raw, key: self._messages.receiver.intake(connection, raw, key),
             limit_lane=lambda connection: self._operations.limit_lane(connection),
         )
-        self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts)
+        self._media = Media(basis, self._storage, self._network, self._engine)
+        self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts, self._media)
         self._jobs_of = self._work()
         self._engine.staff(self._jobs_of)
         self._operations = self._build_operations()
@@ -86,7 +88,7 @@ class App:
             "message:receive": Work(receiver.receive, receiver.dead),
             "message:status": Work(receiver.receive, receiver.dead),
             "webhook:delivery": Work(deliverer.deliver, deliverer.dead),
-            "maintenance:cleanup": Work(upkeep.janitor(self._basis, self._storage, self._engine).clean),
+            "maintenance:cleanup": Work(upkeep.janitor(self._basis, self._storage, self._engine, self._media).clean),
             **own_queues(self._config),
         }
 
@@ -135,6 +137,7 @@ class App:
             self._engine,
             self._webhooks,
             self._accounts,
+            self._media,
             self._messages,
             operations=self._operations,
             state=self._state,
@@ -174,6 +177,7 @@ class App:
             log.error("redis.not_ready")
 
     async def _close_connections(self) -> None:
+        await self._media.fetcher.close()
         await self._network.close()
         await self._engine.close()
 

@@ -14,7 +14,7 @@ class Janitor:
     """The handler of maintenance:cleanup.
 
     `retention` maps a table's name to milliseconds; `purge(table, before)` deletes one slice and returns its size;
-    `clean_queue(queue)` does the same for the ended jobs of a queue.
+    `clean_queue(queue)` does the same for the ended jobs of a queue; `sweeps` look after what is not in a table.
     """
 
     def __init__(
@@ -24,6 +24,7 @@ class Janitor:
         purge: Callable[[str, int], Awaitable[int]],
         queues: Sequence[str],
         clean_queue: Callable[[str], Awaitable[int]],
+        sweeps: Sequence[Callable[[], Awaitable[int]]] = (),
         now_ms: Callable[[], int],
         registry: CollectorRegistry,
     ) -> None:
@@ -31,6 +32,7 @@ class Janitor:
         self._purge = purge
         self._queues = queues
         self._clean_queue = clean_queue
+        self._sweeps = sweeps
         self._now_ms = now_ms
         deleted = Counter("zapd_retention_deleted", "Rows past their retention.", ["table"], registry=registry)
         self._deleted = {table: deleted.labels(table) for table in retention}
@@ -47,4 +49,6 @@ class Janitor:
         for queue in self._queues:
             while await self._clean_queue(queue):
                 pass
+        for sweep in self._sweeps:
+            await sweep()
         return Done()

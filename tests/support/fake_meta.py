@@ -58,14 +58,19 @@ class FakeMeta:
         self.accepted: list[Json] = []
         self.read: list[Json] = []  #: the messages that were marked as read
         self.webhook_url: str | None = None  #: signed webhooks go here
+        self.files: dict[str, tuple[str, bytes]] = {}  #: media id → type and content, uploaded or sent by a contact
+        self.uploads = 0
         self._receipts = receipts  # sent, delivered and read follow every message
         self._send_troubles: deque[Trouble] = deque()
         self._probe_troubles: deque[Trouble] = deque()
+        self._media_troubles: deque[Trouble] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_get("/{version}/{number}", self._probe)
+        app = web.Application(client_max_size=128 * 1024 * 1024)
+        app.router.add_get("/{version}/{number}", self._get)
+        app.router.add_post("/{version}/{number}/media", self._upload)
+        app.router.add_get("/attachments", self._content)
         app.router.add_post("/{version}/{number}/messages", self._send)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -136,6 +141,50 @@ class FakeMeta:
             webhook_body({"contacts": contacts, "messages": [text_message(provider_id, text, sender=sender)]})
         )
 
+    def hold(self, media_id: str, content: bytes, mime: str = "image/jpeg") -> Json:
+        """A contact sent this file: the object that stands in the webhook."""
+        self.files[media_id] = (mime, content)
+        return {"id": media_id, "mime_type": mime, "sha256": hashlib.sha256(content).hexdigest()}
+
+    def lose_files(self, code: int = 131052, http: int = 404, times: int = 1) -> None:
+        """Refuse the next calls for files."""
+
+        async def trouble(_: web.Request) -> web.StreamResponse:
+            return web.json_response({"error": {"message": "no file", "code": code}}, status=http)
+
+        self._media_troubles.extend([trouble] * times)
+
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        if self._media_troubles:
+            return await self._media_troubles.popleft()(request)
+        if refusal := self._refusal(request):
+            return refusal
+        form = await request.post()
+        assert form["messaging_product"] == "whatsapp"
+        file = form["file"]
+        assert isinstance(file, web.FileField)
+        assert form["type"] == file.content_type
+        self.uploads += 1
+        media_id = str(1000 + self.uploads)
+        self.files[media_id] = (file.content_type, file.file.read())
+        return web.json_response({"id": media_id})
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        media_id = request.match_info["number"]
+        if media_id not in self.files:
+            return await self._probe(request)
+        if self._media_troubles:
+            return await self._media_troubles.popleft()(request)
+        mime, content = self.files[media_id]
+        url = f"{self.url}/attachments?mid={media_id}"
+        return web.json_response({"url": url, "mime_type": mime, "file_size": len(content), "id": media_id})
+
+    async def _content(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return web.Response(status=401)
+        mime, content = self.files[request.query["mid"]]
+        return web.Response(body=content, content_type=mime)
+
     async def _probe(self, request: web.Request) -> web.StreamResponse:
         if self._probe_troubles:
             return await self._probe_troubles.popleft()(request)
@@ -159,6 +208,8 @@ class FakeMeta:
         if body.get("status") == "read":
             self.read.append(body)
             return web.json_response({"success": True})
+        if missing := set(self._media_ids(body)) - set(self.files):
+            return web.json_response({"error": {"message": f"no media {missing}", "code": 100}}, status=400)
         self.accepted.append(body)
         provider_id = f"wamid.{len(self.accepted)}"
         if self._receipts and self.webhook_url:
@@ -170,6 +221,11 @@ class FakeMeta:
         return web.json_response(
             {"messaging_product": "whatsapp", "contacts": contacts, "messages": [{"id": provider_id}]}
         )
+
+    def _media_ids(self, body: Json) -> list[str]:
+        content = body[body["type"]]
+        kinds = ("image", "video", "audio", "document", "sticker")
+        return [content["id"]] if body["type"] in kinds else []
 
     async def _tell(self, provider_id: str, body: Json) -> None:
         echo = body.get("biz_opaque_callback_data")

@@ -1,14 +1,16 @@
 """One good payload of each kind: what every transport that names the kind must be able to send."""
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from zapd.whatsapp.transport import Target
+from zapd.whatsapp.transport import MediaFile, Target
 
 Json = dict[str, Any]
 
 REF = "wamid.TARGET"  #: the provider id that payloads refer to
-MEDIA = "med_0000000000000000000000TEST"
+MEDIA = "med_00000000000000000000000000"
 
 #: `type`, or `interactive.<kind>` as among the capabilities → payload.
 KINDS: Mapping[str, Json] = {
@@ -107,6 +109,26 @@ TARGET = Target(
     payload=b'{"text":"Ol\xc3\xa1"}',
     at=1_700_000_000_000,
 )
+
+
+#: The smallest files that are known for what they are.
+CONTENTS: Mapping[str, tuple[str, bytes]] = {
+    "image": ("image/jpeg", b"\xff\xd8\xff\xe0" + bytes(64)),
+    "video": ("video/mp4", b"\x00\x00\x00\x18ftypisom" + bytes(64)),
+    "audio": ("audio/ogg", b"OggS" + bytes(24) + b"OpusHead\x01\x01" + bytes(64)),
+    "document": ("application/pdf", b"%PDF-1.7\n" + bytes(64)),
+    "sticker": ("image/webp", b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(64)),
+}
+
+
+def files_of(kind: str, directory: Path) -> dict[str, MediaFile]:
+    """The file that a payload of this kind names."""
+    if kind not in CONTENTS:
+        return {}
+    mime, content = CONTENTS[kind]
+    path = directory / hashlib.sha256(content).hexdigest()
+    path.write_bytes(content)
+    return {MEDIA: MediaFile(id=MEDIA, path=path, mime=mime, size=len(content), sha256=path.name)}
 
 
 def type_of(kind: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from zapd.model.media import Media, MediaState
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName
 from zapd.model.webhook import (
@@ -40,6 +41,20 @@ def message(id: str = "msg_1", **changes: Any) -> Message:
         ),
         **changes,
     )
+
+
+def a_file(id: str = "med_1", **changes: Any) -> Media:
+    given: dict[str, Any] = {
+        "tenant": TENANT,
+        "id": id,
+        "state": MediaState.READY,
+        "mime": "image/jpeg",
+        "size": 3,
+        "sha256": "ab" * 32,
+        "created_at": NOW,
+        "kept_from": NOW,
+    }
+    return Media(**(given | changes))
 
 
 def event(id: str = "evt_1", **changes: Any) -> Event:

@@ -118,6 +118,19 @@ class MemoryCredentials:
         self.secret = None
 
 
+class MemoryUploads:
+    """Which files the provider holds, without a disk."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, str] = {}
+
+    async def get(self, media_id: str) -> str | None:
+        return self.ids.get(media_id)
+
+    async def put(self, media_id: str, provider_id: str) -> None:
+        self.ids[media_id] = provider_id
+
+
 class Upside:
     """What a session or transport tells upwards, written down. `away` makes it fail."""
 

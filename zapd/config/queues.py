@@ -63,6 +63,8 @@ _ROWS = {
     "message:send": (5, 5, 100, 5, "2s", "60s"),
     "flow:run": (4, 5, 50, 3, "2s", "60s"),
     "message:status": (4, 5, 20, 3, "2s", "30s"),
+    # Eleven tries at 10 s × 3^(n-1) end after three and a half days; Meta keeps a received file for seven.
+    "media:download": (3, 2, 10, 11, "10s", "600s"),
     "webhook:delivery": (3, 3, 100, 3, "10s", "30s"),
     "notification:send": (3, 2, 10, 2, "5s", "15s"),
     "maintenance:cleanup": (1, 1, 1, 1, "0s", "600s"),

@@ -178,6 +178,23 @@ class SessionsConfig(Section):
     """Time for the answer; without one the session is degraded, and started anew when it fails again."""
 
 
+class MediaConfig(Section):
+    """Files of messages."""
+
+    dir: str = ""
+    """Directory of the files; "" is media in the state directory. Several daemons need one that they share."""
+    max_size: Annotated[Size, Field(ge=1024, le=100 * 1024**2)] = 100 * 1024**2
+    """Largest file that is taken in; each kind of message has its own limit below it."""
+    fetch_timeout: Annotated[Duration, Field(gt=0, le=300)] = 20.0
+    """Time in which a file that a message names by URL must have been fetched; the request waits for it."""
+    fetches: Count = 16
+    """Files that are fetched at once; more wait for their turn."""
+    link_lifetime: Annotated[Duration, Field(gt=0, le=7 * 86_400)] = 3600.0
+    """How long a signed link to a file works."""
+    public_url: str = ""
+    """What stands before the links to files, such as https://zapd.example.com; "" is http:// and http.listen."""
+
+
 class DrainConfig(Section):
     """Stopping."""
 
@@ -208,6 +225,10 @@ class RetentionConfig(Section):
     """Logins of accounts that were logged out or could not be read; the one in use stays."""
     logins: Positive = 12 * 3_600.0
     """Logins to the dashboard that nobody used meanwhile; after 7 days each asks for the key again."""
+    media: Positive = 30 * 86_400.0
+    """Files of messages, counted from their last use; one that a waiting message needs stays."""
+    media_uploads: Annotated[Duration, Field(gt=0, le=29 * 86_400)] = 25 * 86_400.0
+    """Ids of files that Meta holds for us; it drops them after 30 days."""
     completed_jobs: Positive = 3_600.0
     """Completed jobs in Redis, for a look at what just ran; at most 100 per queue."""
     dead_jobs: Positive = 7 * 86_400.0
@@ -245,6 +266,7 @@ class Config(Section):
     zapi: ZapiConfig = ZapiConfig()
     sandbox: SandboxConfig = SandboxConfig()
     sessions: SessionsConfig = SessionsConfig()
+    media: MediaConfig = MediaConfig()
     drain: DrainConfig = DrainConfig()
     retention: RetentionConfig = RetentionConfig()
     cron: CronConfig = CronConfig()
@@ -254,6 +276,16 @@ class Config(Section):
     def database_url(self) -> str:
         """The database's URL with its asynchronous driver."""
         return self.database.url or f"sqlite+aiosqlite:///{self.state.dir / 'zapd.db'}"
+
+    @property
+    def media_dir(self) -> Path:
+        """Where files of messages are."""
+        return Path(self.media.dir) if self.media.dir else self.state.dir / "media"
+
+    @property
+    def public_url(self) -> str:
+        """What stands before links to this daemon."""
+        return self.media.public_url.rstrip("/") or f"http://{self.http.listen}"
 
     @property
     def data_key_file(self) -> Path:

@@ -1,6 +1,7 @@
-"""What a message refers to: an earlier message that it quotes, changes or passes on."""
+"""What a message refers to: an earlier message that it quotes, changes or passes on, and its files."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from zapd.ids import is_ours
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.store.messages import MessageStore
 from zapd.whatsapp.content import ABOUT
-from zapd.whatsapp.transport import NOTHING, Enclosed, Permanent, RetryAt, Target
+from zapd.whatsapp.transport import NOTHING, Enclosed, MediaFile, Permanent, RetryAt, Target
 
 LOOK_AGAIN = 5.0  #: seconds until a message is tried again whose target has not left yet
 
@@ -21,10 +22,13 @@ _NEVER = frozenset({MessageStatus.DLQ, MessageStatus.CANCELED, MessageStatus.EXP
 
 
 class Enclosing:
-    """Finds what messages refer to, by our ids and by the provider's."""
+    """Finds what messages refer to, by our ids and by the provider's. `files_of` gives a message's files."""
 
-    def __init__(self, *, messages: MessageStore) -> None:
+    def __init__(
+        self, *, messages: MessageStore, files_of: Callable[[Message], Awaitable[Mapping[str, MediaFile]]]
+    ) -> None:
         self._messages = messages
+        self._files_of = files_of
 
     async def check(
         self, *, tenant: str, connection_id: str, type_: str, payload: Mapping[str, Any], reply_to: str | None
@@ -43,12 +47,16 @@ class Enclosing:
 
     async def of(self, message: Message) -> Enclosed:
         """What to hand to the transport with a message. Raises a SendError when it cannot go yet, or ever."""
+        media = await self._files_of(message)
         if message.reply_to is None and message.type not in ABOUT:
-            return NOTHING
+            return Enclosed(media=media) if media else NOTHING
         payload = orjson.loads(message.payload) if message.type in ABOUT else {}
         ref, _ = _ref(message.type, payload, message.reply_to)
         assert ref is not None
-        return Enclosed(target=await self._target(message, ref))
+        target = await self._target(message, ref)
+        if message.type == "forward":
+            media = await self._files_of(replace(message, type=target.type, payload=target.payload))
+        return Enclosed(target=target, media=media)
 
     async def _target(self, message: Message, ref: str) -> Target:
         found = await self._find(message.tenant, message.connection_id, ref)

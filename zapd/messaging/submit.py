@@ -1,9 +1,9 @@
 """How a message comes in, and what a person may do to it later: submit, retry, cancel."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -11,6 +11,7 @@ from zapd.announce import Announcer
 from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
 from zapd.ids import Ids
 from zapd.jobs.job import Job
+from zapd.media.library import Attached
 from zapd.messaging.accounts import PRIORITY, RETRY_PRIORITY, SEND, Accounts, Commit
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
@@ -52,6 +53,14 @@ class Submitted:
     repeated: bool = False
 
 
+class Attach(Protocol):
+    """`Library.attach`."""
+
+    def __call__(
+        self, tenant: str, message_id: str, type_: str, payload: bytes, *, send_at: int | None
+    ) -> Awaitable[Attached]: ...
+
+
 class Messaging:
     """The API's side of messages."""
 
@@ -66,6 +75,7 @@ class Messaging:
         commit: Commit,
         cancel_job: Callable[[str, str], Awaitable[bool]],
         enclosing: Enclosing,
+        attach: Attach,
         recipient: Callable[[str], str],
         check_content: Callable[[str, Any, frozenset[str], bool], None],
         ids: Ids,
@@ -80,6 +90,7 @@ class Messaging:
         self._commit = commit
         self._cancel_job = cancel_job
         self._enclosing = enclosing
+        self._attach = attach
         self._recipient = recipient
         self._check_content = check_content
         self._ids = ids
@@ -110,13 +121,15 @@ class Messaging:
         if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
             raise Conflict(f"connection {request.connection_id} is {connection.state}")
         message = self._message_of(request, await self._checked(request, connection))
+        files = await self._attach(message.tenant, message.id, message.type, message.payload, send_at=message.send_at)
+        message = message if files.payload is message.payload else replace(message, payload=files.payload)
         job = self._send_job(message, at=message.created_at)
         if request.idempotency_key is not None:
-            return await self._submit_once(request, message, job)
+            return await self._submit_once(request, message, job, files.changes)
         added: Change = self._messages.added(message)
         if request.message_id is not None:
             added = self._messages.added_new(message)
-        if await self._commit(added, jobs=[job]) is None:
+        if await self._commit(added, *files.changes, jobs=[job]) is None:
             raise Conflict(f"message {message.id} exists already")
         self._metrics.submitted(message)
         return Submitted(id=message.id, job_id=job.id)
@@ -170,7 +183,7 @@ class Messaging:
             tenant=message.tenant,
         )
 
-    async def _submit_once(self, request: Submit, message: Message, job: Job) -> Submitted:
+    async def _submit_once(self, request: Submit, message: Message, job: Job, changes: Sequence[Change]) -> Submitted:
         assert request.idempotency_key is not None
         assert request.fingerprint is not None
         first = orjson.dumps({"id": message.id, "job_id": job.id})
@@ -178,7 +191,7 @@ class Messaging:
             request.tenant, _scope(request), request.idempotency_key, request.fingerprint, first, message.created_at
         )
         try:
-            claimed = await self._commit(claim, self._messages.added(message), jobs=[job])
+            claimed = await self._commit(claim, self._messages.added(message), *changes, jobs=[job])
         except Conflict:  # the key stays free
             raise Conflict(f"message {message.id} exists already") from None
         if claimed is None:

@@ -8,6 +8,7 @@ import orjson
 
 from zapd.backoff import Backoff
 from zapd.config import Config
+from zapd.media.uploads import ConnectionUploads
 from zapd.model.session import Connection, TransportName
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
@@ -65,6 +66,8 @@ class Accounts:
     ) -> None:
         self._cloud, self._network, self._intake, self._ids = basis.config.cloud, network, intake, basis.ids
         self._commit, self._logins = storage.writer.commit, storage.credentials
+        self._media = storage.media
+        self._uploads_good_for = basis.config.retention.media_uploads
         sandbox = basis.config.sandbox
         self.sandbox = SandboxNetwork(
             ledger=SqlLedger(store=storage.ledger, writer=storage.writer),
@@ -125,6 +128,13 @@ class Accounts:
         return CloudTransport(
             connection=connection,
             http=self._network.http,
+            uploads=ConnectionUploads(
+                connection=connection,
+                store=self._media,
+                commit=self._commit,
+                now_ms=now_ms,
+                good_for=self._uploads_good_for,
+            ),
             now_ms=now_ms,
             random=random.random,
             base_url=self._cloud.base_url,

@@ -8,6 +8,7 @@ from zapd.operations import Operations
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
@@ -35,6 +36,7 @@ class Api:
         engine: Engine,
         webhooks: Webhooks,
         accounts: Accounts,
+        media: Media,
         messages: Messages,
         *,
         operations: Operations,
@@ -56,6 +58,7 @@ class Api:
                 *of_dashboard(basis, storage, keyring),
                 given(need.ACCESS, door),
                 *of_accounts(basis, storage, accounts, messages, operations),
+                *of_media(storage, media),
                 *of_webhooks(storage, webhooks, operations),
                 *of_queues(basis, engine, operations),
                 given(need.SYSTEM, state),
@@ -108,6 +111,16 @@ def of_accounts(
         given(need.NEXT_SEND_AT, operations.next_send_at),
         given(need.SESSION_PACE, pace_of_sessions),
         given(need.SANDBOX, accounts.sandbox),
+    ]
+
+
+def of_media(storage: Storage, media: Media) -> list[Given]:
+    """For files of messages."""
+    return [
+        given(need.LIBRARY, media.library),
+        given(need.MEDIA_ROWS, storage.media),
+        given(need.MEDIA_LINKS, media.links),
+        given(need.MEDIA_PATH, media.files.path),
     ]
 
 

@@ -9,6 +9,7 @@ from zapd.messaging.submit import Messaging
 from zapd.parts.accounts import KINDS, Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.media import Media
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.whatsapp import content, numbers
@@ -17,7 +18,9 @@ from zapd.whatsapp import content, numbers
 class Messages:
     """What accepts messages, sends them, and takes what comes back."""
 
-    def __init__(self, basis: Basis, storage: Storage, engine: Engine, webhooks: Webhooks, accounts: Accounts) -> None:
+    def __init__(
+        self, basis: Basis, storage: Storage, engine: Engine, webhooks: Webhooks, accounts: Accounts, media: Media
+    ) -> None:
         commit, announcer, sessions = engine.outbox.commit, webhooks.announcer, accounts.sessions
         self.metrics = MessageMetrics(
             registry=basis.registry,
@@ -28,7 +31,7 @@ class Messages:
         self.receipts = Receipts(
             messages=storage.messages, announcer=announcer, commit=commit, now_ms=now_ms, metrics=self.metrics
         )
-        enclosing = Enclosing(messages=storage.messages)
+        enclosing = Enclosing(messages=storage.messages, files_of=media.library.files_of)
         self.messaging = Messaging(
             accounts=sessions,
             messages=storage.messages,
@@ -38,6 +41,7 @@ class Messages:
             commit=commit,
             cancel_job=engine.broker.cancel,
             enclosing=enclosing,
+            attach=media.library.attach,
             recipient=numbers.recipient,
             check_content=content.validate,
             ids=basis.ids,

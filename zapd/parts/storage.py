@@ -15,6 +15,7 @@ from zapd.store.inbox import InboxStore
 from zapd.store.keys import KeyStore
 from zapd.store.ledger import LedgerStore
 from zapd.store.logins import LoginStore
+from zapd.store.media import MediaStore
 from zapd.store.messages import MessageStore
 from zapd.store.metrics import StoreMetrics
 from zapd.store.outbox import OutboxStore
@@ -34,9 +35,8 @@ class Storage:
         self.database = database = Database(url=config.database_url, metrics=metrics)
         self.writer = Writer(database=database, metrics=metrics)
         self.reader = reader = Reader(database=database)
-        self.vault = vault = Vault(
-            keys=load_keys(config.data_key_file, random_bytes=os.urandom), random_bytes=os.urandom
-        )
+        self.data_keys = load_keys(config.data_key_file, random_bytes=os.urandom)
+        self.vault = vault = Vault(keys=self.data_keys, random_bytes=os.urandom)
         self.keys = KeyStore(database=database, reader=reader)
         self.logins = LoginStore(reader=reader)
         self.connections = ConnectionStore(database=database, reader=reader, vault=vault)
@@ -49,6 +49,7 @@ class Storage:
         self.outbox = OutboxStore(database=database)
         self.inbox = InboxStore(reader=reader)
         self.idempotency = IdempotencyStore(reader=reader)
+        self.media = MediaStore(database=database, reader=reader)
         self.ledger = LedgerStore(database=database)
         self.purge = Purge(database=database, writer=self.writer)
 

@@ -10,6 +10,7 @@ from zapd.jobs.server import RedisServer
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
@@ -18,7 +19,7 @@ from zapd.store.purge import Purge
 from zapd.store.settings import CronStore
 
 
-def janitor(basis: Basis, storage: Storage, engine: Engine) -> Janitor:
+def janitor(basis: Basis, storage: Storage, engine: Engine, media: Media) -> Janitor:
     """What deletes the old."""
 
     async def clean_queue(queue: str) -> int:
@@ -29,6 +30,7 @@ def janitor(basis: Basis, storage: Storage, engine: Engine) -> Janitor:
         purge=storage.purge.purge,
         queues=list(basis.config.queues),
         clean_queue=clean_queue,
+        sweeps=[lambda: media.files.sweep(storage.media.known)],
         now_ms=now_ms,
         registry=basis.registry,
     )

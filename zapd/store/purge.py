@@ -19,6 +19,9 @@ from zapd.store.tables import (
     idempotency,
     inbox,
     logins,
+    media,
+    media_uploads,
+    media_uses,
     messages,
     parked_receipts,
     sandbox_ledger,
@@ -38,7 +41,18 @@ _WAITED_FOR = sa.exists().where(
     deliveries.c.event_id == events.c.id,
     among(deliveries.c.state, _UNDELIVERED),
 )
+_IN_USE = sa.exists().where(
+    media_uses.c.tenant == media.c.tenant,
+    media_uses.c.media_id == media.c.id,
+    messages.c.tenant == media_uses.c.tenant,
+    messages.c.id == media_uses.c.message_id,
+    ~among(messages.c.status, _ENDED),
+)
+_USES = Delete(table=media_uses, columns=(media_uses.c.tenant, media_uses.c.message_id))
 _ATTEMPTS = Delete(table=attempts, columns=(attempts.c.tenant, attempts.c.delivery_id))
+
+
+_TOGETHER = {deliveries.name: _ATTEMPTS, messages.name: _USES}
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,8 @@ _RULES = (
     _Rule(cron_fires.c.slot),
     _Rule(credentials.c.archived_at),
     _Rule(logins.c.seen_at),
+    _Rule(media.c.kept_from, (~_IN_USE,)),
+    _Rule(media_uploads.c.uploaded_at),
 )
 
 
@@ -106,4 +122,4 @@ class Purge:
 
 def _with(table: str, key: Row) -> list[Change]:
     """What goes together with a row."""
-    return [Change(_ATTEMPTS, key)] if table == deliveries.name else []
+    return [Change(command, key) for name, command in _TOGETHER.items() if name == table]

@@ -150,6 +150,12 @@ class CleanQueues(Body):
     queue: str | None = None
 
 
+class UploadFile(Body):
+    """A file, as a part of a form. The whole body may be the file instead."""
+
+    file: Annotated[bytes, Field(json_schema_extra={"format": "binary"})]
+
+
 class SandboxInbound(Body):
     """What a contact of the simulated network writes."""
 

@@ -4,9 +4,10 @@ The protocols name exactly the methods that handlers call.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
@@ -14,7 +15,9 @@ from aiohttp import web
 from zapd.ids import Ids
 from zapd.jobs.inspect import JobPage, JobView, QueueStats
 from zapd.jobs.job import Job
+from zapd.media.links import Links
 from zapd.messaging.submit import Submit, Submitted
+from zapd.model.media import Media
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
 from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, DeliveryState, Endpoint, Event
@@ -214,6 +217,20 @@ class Sandbox(Protocol):
     ) -> Sequence[LedgerEntry]: ...
 
 
+class Library(Protocol):
+    """Takes files in."""
+
+    async def upload(
+        self, tenant: str, chunks: AsyncIterator[bytes], *, mime: str | None, filename: str | None
+    ) -> Media: ...
+
+
+class MediaRows(Protocol):
+    """The stored records of files."""
+
+    async def get(self, tenant: str, media_id: str) -> Media | None: ...
+
+
 class System(Protocol):
     """The daemon."""
 
@@ -272,6 +289,9 @@ COUNTS = web.AppKey("counts", Counts)
 TURNS = web.AppKey("turns", Turns)
 PAGE_VIEWERS = web.AppKey("page_viewers", Viewers)
 SANDBOX = web.AppKey("sandbox", Sandbox)
+LIBRARY = web.AppKey("library", Library)
+MEDIA_ROWS = web.AppKey("media_rows", MediaRows)
+MEDIA_LINKS = web.AppKey("media_links", Links)
 SYSTEM = web.AppKey("system", System)
 IDS = web.AppKey("ids", Ids)
 SESSION_PACE = web.AppKey("session_pace", SessionPace)
@@ -280,6 +300,8 @@ VIEWERS = web.AppKey("viewers", Viewers)
 QUEUES: web.AppKey[Mapping[str, QueueSettings]] = web.AppKey("queues")
 ROUTES: web.AppKey[tuple[Route, ...]] = web.AppKey("routes")
 NOW_MS: web.AppKey[Callable[[], int]] = web.AppKey("now_ms")
+#: (hash of a content) → where it is.
+MEDIA_PATH: web.AppKey[Callable[[str], Path]] = web.AppKey("media_path")
 #: `Writer.commit`
 COMMIT: web.AppKey[Commit] = web.AppKey("commit")
 #: Refreshes the memory of endpoints after a change.

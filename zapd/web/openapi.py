@@ -83,7 +83,7 @@ def _operation(route: Route, body: dict[str, Any] | None, shown: dict[str, Any])
         operation["security"] = [{"bearer": []}, {"apiKey": []}]
         operation["description"] = f"Needs the scope `{route.scope}`."
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
+        operation["requestBody"] = {"required": True, "content": {route.takes: {"schema": body}}}
     return operation
 
 

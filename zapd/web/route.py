@@ -23,6 +23,7 @@ class Route:
     _: KW_ONLY
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    takes: str = "application/json"  #: the media type of the body
     answer: Any = None  #: a TypedDict; None: see `media`
     status: int = 200
     media: str = "application/json"  #: of the answer

@@ -16,10 +16,12 @@ from zapd.errors import FieldError, InvalidInput
 from zapd.model.message import Message
 from zapd.model.session import Connection, SessionState
 from zapd.whatsapp import cloud_webhook
+from zapd.whatsapp.cloud_body import body_of, read_body
 from zapd.whatsapp.cloud_client import CloudClient
+from zapd.whatsapp.cloud_media import CloudMedia, Uploads
 from zapd.whatsapp.cloud_pace import Pace
+from zapd.whatsapp.content.interactive import INTERACTIVE
 from zapd.whatsapp.life import Life
-from zapd.whatsapp.numbers import is_business_scoped, is_phone
 from zapd.whatsapp.transport import (
     NOTHING,
     READ,
@@ -48,6 +50,15 @@ Json = dict[str, Any]
 PROBE_FIELDS = "verified_name,display_phone_number,quality_rating"
 
 
+CAPABILITIES = frozenset(
+    {
+        *("text", "image", "video", "audio", "document", "sticker", "location", "contacts", "reaction", "template"),
+        *("interactive", *(f"interactive.{kind}" for kind in INTERACTIVE)),
+        *(REPLY, READ, TYPING),
+    }
+)
+
+
 class CloudConfig(BaseModel):
     """A connection's own settings. Secrets stay out of its repr."""
 
@@ -73,13 +84,14 @@ class CloudConfig(BaseModel):
 class CloudTransport:
     """One phone number. The timeouts are `CloudClient`'s."""
 
-    capabilities = frozenset({"text", "template", REPLY, READ, TYPING})
+    capabilities = CAPABILITIES
 
     def __init__(
         self,
         *,
         connection: Connection,
         http: aiohttp.ClientSession,
+        uploads: Uploads,
         now_ms: Callable[[], int],
         random: Callable[[], float],
         base_url: str = "https://graph.facebook.com",
@@ -98,7 +110,9 @@ class CloudTransport:
         self._now_ms = now_ms
         self._pace = Pace(random=random)
         self._number = self.config.phone_number_id
-        self._life = Life(name=f"cloud:{connection.id}")
+        name = f"cloud:{connection.id}"
+        self._media = CloudMedia(client=self._client, number=self._number, uploads=uploads, name=name)
+        self._life = Life(name=name)
         self._up = False
 
     async def start(self, *, on_state: OnState, on_raw: OnRaw) -> None:  # noqa: ARG002 - webhooks come by HTTP
@@ -109,6 +123,7 @@ class CloudTransport:
         """Refuse sends. There is no connection to close."""
         self._up = False
         await self._life.end()
+        await self._media.close()
 
     async def pair(self, *, phone: str | None = None) -> None:  # noqa: ARG002 - nothing to pair
         """A number of the Cloud API is not paired: its token says whose it is."""
@@ -120,7 +135,8 @@ class CloudTransport:
     async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         """Send one message. Raises a SendError."""
         self._check_up()
-        body = _body(message, enclosed)
+        uploaded = await self._media.uploaded(enclosed.media)
+        body = body_of(message, target=enclosed.target, uploaded=uploaded)
         try:
             answer = await self._client.call("POST", f"{self._number}/messages", json=body)
         except SendError as error:
@@ -130,18 +146,17 @@ class CloudTransport:
 
     async def mark_read(self, target: Target) -> None:
         """Mark an inbound message, and all before it, as read. Raises a SendError."""
-        await self._read(target)
+        await self._mark(read_body(target))
 
     async def typing(self, peer: str, *, last: Target | None) -> None:  # noqa: ARG002 - Meta goes by the message
         """Typing shows for 25 s or until the next message; Meta knows it only together with `read`."""
         if last is None:
             raise Permanent("nothing_to_answer", "the contact has written no message yet")
-        await self._read(last, typing_indicator={"type": "text"})
+        await self._mark(read_body(last, typing=True))
 
-    async def download(self, media: RemoteMedia) -> AsyncIterator[bytes]:  # noqa: ARG002
-        """See `Transport`."""
-        raise Unsupported("download")
-        yield b""
+    def download(self, media: RemoteMedia) -> AsyncIterator[bytes]:
+        """What a contact sent. Needs no connection; raises a SendError."""
+        return self._media.download(media)
 
     async def resolve_number(self, candidates: Sequence[str]) -> Resolved | None:  # noqa: ARG002 - no lookup
         """Meta has no lookup: it names the right id in the answer to a send."""
@@ -173,9 +188,8 @@ class CloudTransport:
             self._up = True
             await on_state(StateChange(state=SessionState.CONNECTED))
 
-    async def _read(self, target: Target, **more: Json) -> None:
+    async def _mark(self, body: Json) -> None:
         self._check_up()
-        body = {"messaging_product": "whatsapp", "status": "read", "message_id": target.provider_id, **more}
         await self._client.call("POST", f"{self._number}/messages", json=body)
 
     def _check_up(self) -> None:
@@ -191,36 +205,3 @@ class CloudTransport:
         contact: Json = next(iter(told.get("contacts") or []), {})
         peer = contact.get("wa_id") or contact.get("user_id")
         return SendResult(provider_id=provider_id, accepted_at=self._now_ms(), peer=str(peer) if peer else None)
-
-
-def _body(message: Message, enclosed: Enclosed) -> Json:
-    if is_phone(message.peer):
-        # Without the + Meta puts the business's own country code in front.
-        whom = {"to": f"+{message.peer}"}
-    elif is_business_scoped(message.peer):
-        whom = {"recipient": message.peer}
-    else:
-        raise Permanent("unsupported_recipient", "the Cloud API sends to phone numbers and business-scoped user ids")
-    payload = orjson.loads(message.payload)
-    return {
-        "messaging_product": "whatsapp",
-        "recipient_type": "individual",
-        **whom,
-        "type": message.type,
-        message.type: _CONTENT[message.type](payload),
-        **({"context": {"message_id": enclosed.target.provider_id}} if enclosed.target else {}),
-        "biz_opaque_callback_data": f"{cloud_webhook.CALLBACK_PREFIX}{message.id}",
-    }
-
-
-def _text(payload: Json) -> Json:
-    return {"body": payload["text"], "preview_url": payload.get("preview_url", False)}
-
-
-def _template(payload: Json) -> Json:
-    components = payload.get("components")
-    language = {"code": payload["language"]}
-    return {"name": payload["name"], "language": language} | ({"components": components} if components else {})
-
-
-_CONTENT: dict[str, Callable[[Json], Json]] = {"text": _text, "template": _template}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.support.store import NOW, TENANT, attempt, delivery, event, message, outbox_row
+from tests.support.store import NOW, TENANT, a_file, attempt, delivery, event, message, outbox_row
 from zapd.model.message import MessageStatus as S
 from zapd.model.webhook import DeliveryState as D
 from zapd.store.commands import Change
@@ -14,6 +14,7 @@ from zapd.store.events import EventStore
 from zapd.store.idempotency import IdempotencyStore
 from zapd.store.inbox import InboxStore
 from zapd.store.ledger import LedgerEntry, LedgerStore
+from zapd.store.media import MediaStore
 from zapd.store.messages import MessageStore, ParkedReceipt
 from zapd.store.outbox import OutboxStore
 from zapd.store.purge import SLICE, Purge
@@ -136,3 +137,25 @@ async def test_the_outbox_is_not_for_the_purge(writer: Writer, database: Databas
 
     assert "outbox" not in Purge.TABLES
     assert await OutboxStore(database=database).oldest() == NOW
+
+
+async def test_a_file_stays_while_a_message_that_waits_needs_it(
+    writer: Writer, reader: Reader, database: Database, purge: Purge
+) -> None:
+    files, messages = MediaStore(database=database, reader=reader), MessageStore(database=database, reader=reader)
+    for status in (S.QUEUED, S.READ):
+        await writer.commit(
+            messages.added(message(f"msg_{status}", status=status)),
+            files.added(a_file(f"med_{status}")),
+            files.used(TENANT, f"msg_{status}", f"med_{status}"),
+        )
+    await writer.commit_all([files.added(a_file("med_free")), files.added(a_file("med_kept"))])
+    await writer.commit(files.kept(TENANT, "med_kept", LIMIT))
+
+    assert await purge.purge("media", LIMIT) == 2
+
+    left = [i for i in ("med_queued", "med_read", "med_free", "med_kept") if await files.get(TENANT, i)]
+    assert left == ["med_queued", "med_kept"]
+    await purge.purge("messages", LIMIT)
+    assert await files.of_message(TENANT, "msg_read") == []
+    assert await files.of_message(TENANT, "msg_queued") == ["med_queued"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import orjson
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.contract.whatsapp.conftest import Start
 from tests.contract.whatsapp.network import Network, inbound, receipts
 from tests.support import eventually
-from tests.support.kinds import KINDS, TARGET, type_of
+from tests.support.kinds import KINDS, TARGET, files_of, type_of
 from tests.support.whatsapp import a_message
 from zapd.model.message import MessageStatus
 from zapd.model.session import SessionState
@@ -82,10 +83,10 @@ async def test_it_says_nothing_that_zapd_does_not_know(network: Network) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_it_sends_every_kind_it_says_it_can(up: Network, kind: str) -> None:
+async def test_it_sends_every_kind_it_says_it_can(up: Network, kind: str, tmp_path: Path) -> None:
     if not {kind, type_of(kind)} <= up.transport.capabilities:
         pytest.skip(f"says that it cannot send {kind}")
-    enclosed = Enclosed(target=TARGET if kind in ABOUT else None)
+    enclosed = Enclosed(target=TARGET if kind in ABOUT else None, media=files_of(kind, tmp_path))
     message = a_message(type=type_of(kind), payload=orjson.dumps(KINDS[kind]))
     result = await up.transport.send(message, enclosed)
     assert result.provider_id

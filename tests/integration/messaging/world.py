@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,6 +20,10 @@ from tests.support import store as values
 from zapd.announce import Announcer
 from zapd.jobs.epoch import Epoch
 from zapd.jobs.job import Discard, Job, Outcome
+from zapd.media.fetch import Fetcher
+from zapd.media.files import Files
+from zapd.media.library import Library
+from zapd.media.metrics import MediaMetrics
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.receipts import Receipts
@@ -38,13 +43,16 @@ from zapd.store.endpoints import EndpointStore
 from zapd.store.events import EventStore
 from zapd.store.idempotency import IdempotencyStore
 from zapd.store.inbox import InboxStore
+from zapd.store.media import MediaStore
 from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
 from zapd.store.reader import Reader
 from zapd.store.vault import Vault
 from zapd.store.writer import Writer
 from zapd.webhooks.fanout import Fanout
+from zapd.webhooks.guard import Guard
 from zapd.webhooks.metrics import WebhookMetrics
+from zapd.webhooks.resolver import Resolver
 from zapd.whatsapp import content, numbers, sandbox_wire
 from zapd.whatsapp.transport import Enclosed, Receipt, SendResult, Update
 
@@ -101,7 +109,8 @@ class Wire:
 class World:
     """Parts by name. The outbox commits; `relaying` lets it talk to Redis too."""
 
-    def __init__(self, database: Database, redis_url: str) -> None:
+    def __init__(self, database: Database, redis_url: str, media_dir: Path) -> None:
+        self.media_dir = media_dir
         self.clock = FakeClock()
         self.ids = make_ids(self.clock.now_ms)
         self.database = database
@@ -116,6 +125,7 @@ class World:
         self.deliveries = DeliveryStore(database=database, reader=self.reader)
         self.outbox_rows = OutboxStore(database=database)
         self.inbox = InboxStore(reader=self.reader)
+        self.media = MediaStore(database=database, reader=self.reader)
         self.idempotency = IdempotencyStore(reader=self.reader)
         self._build_queues(redis_url)
         self._build_messaging()
@@ -148,6 +158,19 @@ class World:
             metrics=WebhookMetrics(registry=CollectorRegistry()),
         )
         self.announcer = Announcer(events=self.events, fan_out=self.fanout.changes, ids=self.ids)
+        self.files = Files(directory=self.media_dir, random_bytes=os.urandom)
+        guard = Guard(allow_loopback=True)
+        self.fetcher = Fetcher(resolver=Resolver(guard=guard), timeout=10.0, at_once=4)
+        self.library = Library(
+            store=self.media,
+            files=self.files,
+            fetcher=self.fetcher,
+            commit=self.outbox.commit,
+            ids=self.ids,
+            now_ms=self.clock.now_ms,
+            max_size=1024 * 1024,
+            metrics=MediaMetrics(registry=CollectorRegistry()),
+        )
         self.wire = Wire(connections=self.connections, clock=self.clock)
         commit, now_ms = self.outbox.commit, self.clock.now_ms
         self.registry = CollectorRegistry()
@@ -160,7 +183,7 @@ class World:
         self.receipts = Receipts(
             messages=self.messages, announcer=self.announcer, commit=commit, now_ms=now_ms, metrics=metrics
         )
-        enclosing = Enclosing(messages=self.messages)
+        enclosing = Enclosing(messages=self.messages, files_of=self.library.files_of)
         self.sender = Sender(
             accounts=self.wire,
             messages=self.messages,
@@ -191,6 +214,7 @@ class World:
             commit=commit,
             cancel_job=self.engine.broker.cancel,
             enclosing=enclosing,
+            attach=self.library.attach,
             recipient=numbers.recipient,
             check_content=content.validate,
             ids=self.ids,
@@ -300,7 +324,7 @@ def data_of(event: Event) -> dict[str, Any]:
 async def world_on(sqlite_url: str, redis_url: str) -> AsyncIterator[World]:
     """A world on a database that has its tables."""
     database = Database(url=sqlite_url)
-    world = World(database, redis_url)
+    world = World(database, redis_url, Path(sqlite_url.removeprefix("sqlite+aiosqlite:///")).parent / "media")
     services = [
         asyncio.create_task(world.writer.run(), name="writer"),
         asyncio.create_task(world.reader.run(), name="reader"),
@@ -311,6 +335,7 @@ async def world_on(sqlite_url: str, redis_url: str) -> AsyncIterator[World]:
         await world.writer.stop()
         await world.reader.stop()
         await asyncio.gather(*services)
+        await world.fetcher.close()
         await world.engine.close()
         await database.close()
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support import FakeClock, eventually
 from tests.support.fake_meta import CONFIG, FakeMeta
 from tests.support.kinds import TARGET
-from tests.support.whatsapp import Upside, a_connection, a_message
+from tests.support.whatsapp import MemoryUploads, Upside, a_connection, a_message
 from zapd.errors import InvalidInput
 from zapd.model.session import SessionState, TransportName
 from zapd.whatsapp.cloud import CloudConfig, CloudTransport
@@ -55,6 +55,7 @@ def make(meta: FakeMeta, http: aiohttp.ClientSession) -> Make:
         return CloudTransport(
             connection=a_connection(transport=TransportName.CLOUD, config=CONFIG | config),
             http=http,
+            uploads=MemoryUploads(),
             now_ms=FakeClock().now_ms,
             random=lambda: 0.0,
             base_url=base_url or meta.url,

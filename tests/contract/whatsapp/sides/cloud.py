@@ -8,7 +8,7 @@ from aiohttp import web
 from tests.contract.whatsapp.network import Network
 from tests.support import FakeClock
 from tests.support.fake_meta import APP_SECRET, CONFIG, FakeMeta
-from tests.support.whatsapp import Upside, a_connection
+from tests.support.whatsapp import MemoryUploads, Upside, a_connection
 from zapd.model.session import TransportName
 from zapd.whatsapp.cloud import CloudTransport
 from zapd.whatsapp.cloud_webhook import check_signature
@@ -23,6 +23,7 @@ class CloudSide:
         self.transport: Transport = CloudTransport(
             connection=a_connection(transport=TransportName.CLOUD, config=CONFIG),
             http=http,
+            uploads=MemoryUploads(),
             now_ms=FakeClock().now_ms,
             random=lambda: 0.0,
             base_url=meta.url,

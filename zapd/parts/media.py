@@ -1,0 +1,36 @@
+"""Files of messages."""
+
+import os
+
+from zapd.media.fetch import Fetcher
+from zapd.media.files import Files
+from zapd.media.library import Library
+from zapd.media.links import Links
+from zapd.media.metrics import MediaMetrics
+from zapd.parts.basis import Basis, now_ms
+from zapd.parts.engine import Engine
+from zapd.parts.network import Network
+from zapd.parts.storage import Storage
+
+
+class Media:
+    """What takes files in, keeps them and hands them out."""
+
+    def __init__(self, basis: Basis, storage: Storage, network: Network, engine: Engine) -> None:
+        config = basis.config.media
+        self.metrics = MediaMetrics(registry=basis.registry)
+        self.files = Files(directory=basis.config.media_dir, random_bytes=os.urandom)
+        self.fetcher = Fetcher(resolver=network.resolver, timeout=config.fetch_timeout, at_once=config.fetches)
+        self.library = Library(
+            store=storage.media,
+            files=self.files,
+            fetcher=self.fetcher,
+            commit=engine.outbox.commit,
+            ids=basis.ids,
+            now_ms=now_ms,
+            max_size=config.max_size,
+            metrics=self.metrics,
+        )
+        self.links = Links(
+            keys=storage.data_keys, base_url=basis.config.public_url, lifetime=config.link_lifetime, now_ms=now_ms
+        )
