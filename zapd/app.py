@@ -109,8 +109,8 @@ class App:
         resources: list[Service] = [self._storage.writer, self._storage.reader, LoopLag(registry=self._registry)]
         if engine.embedded is not None:
             resources.append(engine.embedded)
-        parts: list[Service] = [self._webhooks.fanout, self._accounts.manager, engine.upkeep, engine.dispatcher]
-        parts += [engine.outbox, upkeep.cron(self._basis, engine)]
+        parts: list[Service] = [self._webhooks.fanout, self._accounts.web.pool, self._accounts.manager]
+        parts += [engine.upkeep, engine.dispatcher, engine.outbox, upkeep.cron(self._basis, engine)]
         parts.append(upkeep.sampler(self._basis, self._storage, engine, self._webhooks, self._accounts, self._messages))
         self._resources, self._parts = self._supervisor(resources), self._supervisor(parts)
         self._state = State(

@@ -106,7 +106,7 @@ class Sessions:
         wake_lane: Callable[[str, str], Awaitable[None]],
         limit_lane: Callable[[Connection], Awaitable[None]],
         credentials: Callable[[Connection], Credentials],
-        closed: Callable[[Connection], None],
+        closed: Callable[[Connection], Awaitable[None]],
         ids: Ids,
         now_ms: Callable[[], int],
         metrics: SessionMetrics,
@@ -303,7 +303,7 @@ class Sessions:
         await self._manager.close(job.tenant, orjson.loads(job.payload)["connection_id"])
         connection = await self._connections.get(job.tenant, orjson.loads(job.payload)["connection_id"])
         if connection is not None:
-            self._closed(connection)
+            await self._closed(connection)
         if connection is not None and connection.state is not SessionState.CLOSED:
             await self._move(connection, StateChange(state=SessionState.CLOSING, reason=ASKED))
             await self._move(

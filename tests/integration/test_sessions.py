@@ -83,7 +83,7 @@ class Desk:
             wake_lane=self._woke,
             limit_lane=self._limit,
             credentials=self.credentials,
-            closed=lambda connection: self.forgotten.append(connection.key),
+            closed=self._forget,
             ids=world.ids,
             now_ms=world.clock.now_ms,
         )
@@ -110,6 +110,9 @@ class Desk:
 
     async def _limit(self, connection: Connection) -> None:
         self.limited.append(connection.key)
+
+    async def _forget(self, connection: Connection) -> None:
+        self.forgotten.append(connection.key)
 
     async def create(self, connection_id: str | None = "con_1", **changes: Any) -> Created:
         given = {"tenant": "default", "transport": TransportName.SANDBOX, "label": "shop", "config": {}}

@@ -4,6 +4,7 @@ Every parser raises ValueError whose text says what is allowed: it becomes the e
 """
 
 import re
+import shlex
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
@@ -55,6 +56,14 @@ def _networks(value: object) -> tuple[Network, ...]:
         return tuple(ip_network(item) for item in items)  # type: ignore[attr-defined]  # anything else: TypeError below
     except (ValueError, TypeError) as error:
         raise ValueError('should be a list of networks such as ["10.0.0.0/8", "fd00::/8"]') from error
+
+
+def _words(value: object) -> tuple[str, ...]:
+    # The environment can only hold text, so a command may also come as a shell would read it.
+    words = shlex.split(value) if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word for word in words):
+        raise ValueError('should be a list of words such as ["nice", "-n", "5"]')
+    return tuple(words)
 
 
 def split_listen(value: str) -> tuple[str, int]:
@@ -118,6 +127,7 @@ Duration = Annotated[float, BeforeValidator(_duration)]  #: seconds
 Rate = Annotated[float | None, BeforeValidator(_rate)]  #: per minute; None: no limit
 Size = Annotated[int, BeforeValidator(_size)]  #: bytes
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Listen = Annotated[str, AfterValidator(_listen)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]

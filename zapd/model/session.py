@@ -8,7 +8,7 @@ from zapd.model.access import DEFAULT_TENANT
 
 
 class TransportName(StrEnum):
-    """The wire below a session. `zapi` and `web` are known names; a later release brings them."""
+    """The wire below a session. `zapi` is a known name; a later release brings it."""
 
     SANDBOX = "sandbox"
     CLOUD = "cloud"

@@ -15,6 +15,7 @@ from zapd.parts.engine import Engine
 from zapd.parts.network import Network
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
+from zapd.parts.whatsapp_web import WEB, WhatsAppWeb
 from zapd.sessions import Kind, Sessions
 from zapd.whatsapp import cloud_webhook, sandbox_wire
 from zapd.whatsapp.cloud import CloudConfig, CloudTransport
@@ -44,7 +45,7 @@ CLOUD = Kind(
     ),
 )
 CLOUD_LOOKS = 900.0  #: seconds; a probe of the Cloud API is a request against the app's hourly limit
-KINDS = {TransportName.SANDBOX: SANDBOX, TransportName.CLOUD: CLOUD}
+KINDS = {TransportName.SANDBOX: SANDBOX, TransportName.CLOUD: CLOUD, TransportName.WEB: WEB}
 
 
 class Accounts:
@@ -77,9 +78,14 @@ class Accounts:
             latency=sandbox.latency,
             auto_reply=sandbox.auto_reply,
         )
+        self.web = WhatsAppWeb(basis, vault=storage.vault, credentials=self.credentials)
         self.metrics = SessionMetrics(registry=basis.registry, transports=list(KINDS))
         self.manager = SessionManager(
-            transports={TransportName.SANDBOX: self._sandbox_transport, TransportName.CLOUD: self._cloud_transport},
+            transports={
+                TransportName.SANDBOX: self._sandbox_transport,
+                TransportName.CLOUD: self._cloud_transport,
+                TransportName.WEB: self.web.transport,
+            },
             wanted=storage.connections.wanted,
             on_state=lambda connection, change: self.sessions.on_state(connection, change),
             on_raw=self._take_raw,
@@ -104,7 +110,7 @@ class Accounts:
             wake_lane=engine.wake_lane,
             limit_lane=limit_lane,
             credentials=self.credentials,
-            closed=lambda connection: self.sandbox.forget(connection.tenant, connection.id),
+            closed=self._closed,
             ids=basis.ids,
             now_ms=now_ms,
             metrics=self.metrics,
@@ -112,6 +118,13 @@ class Accounts:
 
     def _sandbox_transport(self, connection: Connection) -> SandboxTransport:
         return SandboxTransport(connection=connection, network=self.sandbox, credentials=self.credentials(connection))
+
+    async def _closed(self, connection: Connection) -> None:
+        """A connection is closed for good: what its network or its disk kept for it goes."""
+        if connection.transport is TransportName.WEB:
+            await self.web.forget(connection)
+        else:
+            self.sandbox.forget(connection.tenant, connection.id)
 
     def credentials(self, connection: Connection) -> SqlCredentials:
         """What the account of a connection logs in with."""

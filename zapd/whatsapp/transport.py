@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from zapd.model.message import Message, MessageStatus
 from zapd.model.session import SessionState
@@ -69,7 +69,11 @@ class PauseNewContacts(SendError):
 
 
 class UnknownOutcome(SendError):
-    """The call was written and no answer came: it may have left."""
+    """The call was written and no answer came: it may have left, as `provider_id` where that is known."""
+
+    def __init__(self, code: str, detail: str = "", *, provider_id: str | None = None) -> None:
+        super().__init__(code, detail)
+        self.provider_id = provider_id
 
 
 class NotConnected(SendError):
@@ -244,6 +248,13 @@ class SendResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Trace:
+    """What is known of a send whose answer was lost. No `provider_id`: it certainly never left."""
+
+    provider_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Resolved:
     """What the provider says of a number. `peer` is where to send to."""
 
@@ -303,3 +314,11 @@ class Transport(Protocol):
 
         Raises ValueError when the bytes are not of this provider.
         """
+
+
+@runtime_checkable
+class Tracing(Protocol):
+    """A transport that can find out what became of a send whose answer was lost."""
+
+    async def trace(self, message: Message) -> Trace:
+        """What is known of a message's last send. Raises NotConnected or UnknownOutcome when nobody can tell."""
