@@ -23,6 +23,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class NoTrail:
+    """Notes nothing."""
+
+    async def denied(self, *_: object) -> None: ...
+    async def called(self, *_: object) -> None: ...
+
+
 class InstantMessaging:
     """Accepts every message and forgets it."""
 
@@ -57,7 +64,15 @@ async def stand_in_site() -> tuple[web.Application, str]:
     keyring = Keyring(rows=rows, commit=commit, ids=ids, random_bytes=os.urandom, now_ms=now_ms, clock=time.monotonic)
     _, token = await keyring.create(tenant="default", label="bench", scopes=frozenset({Scope.SEND}))
     pace = Pace(rate=1e6, burst=1_000_000, clock=time.monotonic)
-    access = Access(keyring=keyring, per_key=pace, per_address=pace, wrong_keys=pace)
+    audit = cast(Any, NoTrail())
+    access = Access(
+        keyring=keyring,
+        per_key=pace,
+        per_tenant=pace,
+        per_address=pace,
+        wrong_keys=pace,
+        denied=audit.denied,
+    )
     app = build(
         given=[
             given(need.MESSAGING, cast(Any, InstantMessaging())),
@@ -66,6 +81,7 @@ async def stand_in_site() -> tuple[web.Application, str]:
             given(need.NOW_MS, now_ms),
         ],
         access=access,
+        audit=audit,
         metrics=HttpMetrics(registry=CollectorRegistry()),
         ids=ids,
         open_metrics=True,

@@ -27,6 +27,7 @@ _COMMANDS = {
     "endpoints": "endpoints",
     "deliveries": "deliveries",
     "keys": "keys",
+    "tenants": "tenants",
 }
 
 

@@ -1,7 +1,5 @@
 """`zapd keys`."""
 
-from typing import Any
-
 import click
 
 from zapd.cli.client import Client
@@ -31,36 +29,38 @@ def list_keys(api: Client, out: Output, after: str | None) -> None:
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="May be repeated.")
 @click.option("--connection", help="The only connection that the key may touch.")
 @click.option("--expires-at", help="ISO 8601, with a time zone.")
+@click.option("--rate", type=click.IntRange(1), help="Requests a minute; else the daemon's limit.")
+@click.option("--tenant", help="Whose key it is; only the operator makes keys for others.")
 @client_command
 def create(
-    api: Client, out: Output, label: str, scopes: tuple[str, ...], connection: str | None, expires_at: str | None
+    api: Client,
+    out: Output,
+    label: str,
+    scopes: tuple[str, ...],
+    connection: str | None,
+    expires_at: str | None,
+    rate: int | None,
+    tenant: str | None,
 ) -> None:
     """Make a key. It is shown this once."""
-    body = {"label": label, "scopes": list(scopes), "connection_id": connection, "expires_at": expires_at}
+    body = {
+        "label": label,
+        "scopes": list(scopes),
+        "connection_id": connection,
+        "expires_at": expires_at,
+        "rate_per_minute": rate,
+        "tenant": tenant,
+    }
     out.one(api.call("POST", "/keys", body).data, *CREATED)
 
 
 @keys.command()
 @click.argument("key")
+@click.option("--overlap", type=click.IntRange(0), default=86_400, show_default=True, help="Seconds the old one works.")
 @client_command
-def rotate(api: Client, out: Output, key: str) -> None:
-    """Make a key with the same rights, then end KEY. The new one is shown this once."""
-    old = _found(api, key)
-    body = {name: old[name] for name in ("label", "scopes", "connection_id", "expires_at")}
-    made = api.call("POST", "/keys", body).data
-    api.call("DELETE", f"/keys/{key}")
-    out.one(made, *CREATED)
-
-
-def _found(api: Client, key: str) -> dict[str, Any]:
-    after: str | None = ""
-    while after is not None:
-        page = api.call("GET", "/keys", query={"after": after or None}).data
-        for row in page["data"]:
-            if row["id"] == key and row["revoked_at"] is None:
-                return dict(row)
-        after = page["next"]
-    raise click.ClickException(f"there is no live key {key}")
+def rotate(api: Client, out: Output, key: str, overlap: int) -> None:
+    """Make a key with the same rights; KEY goes on working for the overlap. The new one is shown this once."""
+    out.one(api.call("POST", f"/keys/{key}/rotate", {"overlap": overlap}).data, *CREATED)
 
 
 @keys.command()

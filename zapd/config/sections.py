@@ -111,6 +111,8 @@ class LimitsConfig(Section):
     """Requests a minute that one API key may make; the default stops a runaway client only, lower it if you share."""
     ip_per_minute: Count = 1_200_000
     """Requests a minute from one IP address; as generous as the limit per key."""
+    tenant_per_minute: Count = 1_200_000
+    """Requests a minute of one tenant, over all its keys."""
     failed_auth_per_minute: Count = 30
     """Requests a minute with a wrong API key from one IP address, before it is answered with 429."""
 

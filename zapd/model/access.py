@@ -17,6 +17,15 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tenant:
+    """A customer that owns keys, sessions, endpoints and flows. Times in milliseconds since 1970 UTC."""
+
+    id: str
+    name: str
+    created_at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ApiKey:
     """A key as stored: its secret only as SHA-256. Times in milliseconds since 1970 UTC."""
 
@@ -30,10 +39,16 @@ class ApiKey:
     expires_at: int | None = None
     revoked_at: int | None = None
     last_used_at: int | None = None
+    rate_per_minute: int | None = None  #: requests; None: the daemon's limit per key
 
     def allows(self, scope: Scope) -> bool:
         """Whether this key carries the scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def operates(self) -> bool:
+        """Whether it belongs to who runs the daemon: the queues, the figures and the tenants are theirs."""
+        return self.tenant == DEFAULT_TENANT
 
     def live(self, now_ms: int) -> bool:
         """Whether it is neither revoked nor expired."""

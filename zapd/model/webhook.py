@@ -11,6 +11,7 @@ class Category(StrEnum):
     STATE = "state"  #: a state change of zapd's own
     OWN = "own"  #: posted by the users' systems
     INBOUND = "inbound"  #: an inbound webhook
+    ACCESS = "access"  #: who was turned away, who changed what
     SYSTEM = "system"
 
 

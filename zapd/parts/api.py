@@ -17,6 +17,7 @@ from zapd.telemetry.exposition import Exposition
 from zapd.telemetry.metrics import HttpMetrics
 from zapd.web import dependencies as need
 from zapd.web.application import build
+from zapd.web.audit import Audit
 from zapd.web.auth import Access
 from zapd.web.dashboard.logins import Logins
 from zapd.web.dashboard.turns import Turns
@@ -52,11 +53,17 @@ class Api:
             now_ms=now_ms,
             clock=time.monotonic,
         )
-        door = access(basis, keyring)
+        audit = Audit(
+            announcer=webhooks.announcer,
+            commit=storage.writer.commit,
+            now_ms=now_ms,
+            pace=pace(60),
+            registry=basis.registry,
+        )
         application = build(
             given=[
                 *of_dashboard(basis, storage, keyring),
-                given(need.ACCESS, door),
+                given(need.TENANTS, storage.tenants),
                 *of_accounts(basis, storage, accounts, messages, operations),
                 *of_media(storage, media),
                 *of_webhooks(storage, webhooks, operations),
@@ -68,7 +75,8 @@ class Api:
                 given(need.DRAINING, draining),
                 given(need.NOW_MS, now_ms),
             ],
-            access=door,
+            access=access(basis, keyring, audit),
+            audit=audit,
             metrics=HttpMetrics(registry=basis.registry),
             ids=basis.ids,
             open_metrics=http.loopback_only,
@@ -146,14 +154,16 @@ def of_queues(basis: Basis, engine: Engine, operations: Operations) -> list[Give
     ]
 
 
-def access(basis: Basis, keyring: Keyring) -> Access:
+def access(basis: Basis, keyring: Keyring, audit: Audit) -> Access:
     """Who may come in, and how often."""
     limits = basis.config.limits
     return Access(
         keyring=keyring,
         per_key=pace(limits.key_per_minute),
+        per_tenant=pace(limits.tenant_per_minute),
         per_address=pace(limits.ip_per_minute),
         wrong_keys=pace(limits.failed_auth_per_minute),
+        denied=audit.denied,
         trusted_proxies=basis.config.http.trusted_proxies,
     )
 

@@ -12,7 +12,7 @@ from zapd.store.endpoints import EndpointStore
 from zapd.store.events import EventStore
 from zapd.store.idempotency import IdempotencyStore
 from zapd.store.inbox import InboxStore
-from zapd.store.keys import KeyStore
+from zapd.store.keys import KeyStore, TenantStore
 from zapd.store.ledger import LedgerStore
 from zapd.store.logins import LoginStore
 from zapd.store.media import MediaStore
@@ -37,6 +37,7 @@ class Storage:
         self.reader = reader = Reader(database=database)
         self.data_keys = load_keys(config.data_key_file, random_bytes=os.urandom)
         self.vault = vault = Vault(keys=self.data_keys, random_bytes=os.urandom)
+        self.tenants = TenantStore(database=database)
         self.keys = KeyStore(database=database, reader=reader)
         self.logins = LoginStore(reader=reader)
         self.connections = ConnectionStore(database=database, reader=reader, vault=vault)

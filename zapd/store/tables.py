@@ -34,6 +34,7 @@ api_keys = Table(
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("last_used_at", BigInteger),
+    Column("rate_per_minute", Integer),
 )
 
 # Browsers that a key opened the dashboard for.

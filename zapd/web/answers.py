@@ -144,6 +144,7 @@ class KeyAnswer(TypedDict):
     expires_at: Time | None
     revoked_at: Time | None
     last_used_at: Time | None
+    rate_per_minute: int | None
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -259,6 +260,7 @@ def key(k: ApiKey) -> KeyAnswer:
         "expires_at": at(k.expires_at),
         "revoked_at": at(k.revoked_at),
         "last_used_at": at(k.last_used_at),
+        "rate_per_minute": k.rate_per_minute,
     }
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from zapd.ids import Ids
 from zapd.telemetry.metrics import HttpMetrics
 from zapd.web import dependencies as need
+from zapd.web.audit import Audit
 from zapd.web.auth import Access
 from zapd.web.middleware import gate
 from zapd.web.routes import ALL, METRICS, ROUTES
@@ -17,6 +18,7 @@ def build(
     *,
     given: Sequence[need.Given],
     access: Access,
+    audit: Audit,
     metrics: HttpMetrics,
     ids: Ids,
     open_metrics: bool,
@@ -24,7 +26,7 @@ def build(
 ) -> web.Application:
     """The application. `given`: what handlers need; `open_metrics`: /metrics asks for no key; `body_limit` in bytes."""
     routes = tuple(replace(r, scope=None) if r.path == METRICS and open_metrics else r for r in ALL)
-    passage = gate(routes={r.handler: r for r in routes}, access=access, new_id=ids.ulid, metrics=metrics)
+    passage = gate(routes={r.handler: r for r in routes}, access=access, audit=audit, new_id=ids.ulid, metrics=metrics)
     app = web.Application(middlewares=[passage], client_max_size=body_limit)
     for route in routes:
         app.router.add_route(route.method, route.path, route.handler)
@@ -34,6 +36,8 @@ def build(
     metrics.viewers.set_function(lambda: viewers.count)
     page_viewers = app[need.PAGE_VIEWERS] = need.Viewers()
     metrics.page_viewers.set_function(lambda: page_viewers.count)
+    app[need.ACCESS] = access
+    app[need.AUDIT] = audit
     app[need.IDS] = ids
     app[need.ROUTES] = routes[: len(ROUTES)]
     return app

@@ -4,7 +4,7 @@ Wrong keys are slowed per address. A key that is known already is never slowed b
 shared address (a proxy) does not lock its users out.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from aiohttp import web
@@ -20,52 +20,63 @@ _KEY = web.RequestKey("key", ApiKey)  #: where the request carries its key
 
 
 class Access:
-    """The door. `per_key` and `per_address` pace all requests, `wrong_keys` only the failed ones."""
+    """The door. `per_key`, `per_tenant` and `per_address` pace all requests, `wrong_keys` only the failed ones.
+
+    `denied` hears of each request without a live key: (request, address).
+    """
 
     def __init__(
         self,
         *,
         keyring: Keyring,
         per_key: Pace,
+        per_tenant: Pace,
         per_address: Pace,
         wrong_keys: Pace,
+        denied: Callable[[web.Request, str], Awaitable[None]],
         trusted_proxies: Collection[IPv4Network | IPv6Network] = (),
     ) -> None:
         self._keyring = keyring
         self._per_key = per_key
+        self._per_tenant = per_tenant
+        self._denied = denied
         self._per_address = per_address
         self._wrong_keys = wrong_keys
         self._trusted_proxies = trusted_proxies
 
     async def admit(self, request: web.Request, route: Route) -> None:
         """Let the request in and note its key. Raises Unauthorized, Forbidden or PaceExceeded."""
-        address = self._address(request)
+        address = self.address_of(request)
         _keep_pace(self._per_address, address, "ip")
         if route.scope is None:
             return
         token = _token(request)
         key = self._keyring.remembered(token) if token else None
         if key is None:
-            key = await self._find(token, address)
-        _keep_pace(self._per_key, key.id, "key")
+            key = await self._find(request, token, address)
+        _keep_pace(self._per_key, key.id, "key", key.rate_per_minute)
+        _keep_pace(self._per_tenant, key.tenant, "tenant")
+        if route.operator and not key.operates:
+            raise Forbidden("this belongs to who operates the daemon")
         _check(key, request, route.scope, bound=route.bound)
         request[_KEY] = key
 
     async def key_behind(self, request: web.Request, token: str) -> ApiKey:
         """The live key of a token that was pasted into a form. Raises Unauthorized or PaceExceeded."""
-        return await self._find(token, self._address(request))
+        return await self._find(request, token, self.address_of(request))
 
-    async def _find(self, token: str, address: str) -> ApiKey:
+    async def _find(self, request: web.Request, token: str, address: str) -> ApiKey:
         wait = self._wrong_keys.wait(address)
         if wait:
             raise PaceExceeded("too many wrong keys", retry_after=wait, limit=self._wrong_keys.burst, scope="ip")
         key = await self._keyring.find(token) if token else None
         if key is None:
             self._wrong_keys.take(address)
+            await self._denied(request, address)
             raise Unauthorized()
         return key
 
-    def _address(self, request: web.Request) -> str:
+    def address_of(self, request: web.Request) -> str:
         """The caller's address; behind trusted proxies, the nearest one in X-Forwarded-For that is not such a proxy."""
         peer = request.remote or ""
         if not self._trusted_proxies or not self._trusts(peer):
@@ -83,8 +94,10 @@ class Access:
         return any(parsed in network for network in self._trusted_proxies)
 
 
-def admit_as(request: web.Request, key: ApiKey, scope: Scope) -> None:
+def admit_as(request: web.Request, key: ApiKey, scope: Scope, *, operator: bool) -> None:
     """Let a request in that shows its key otherwise. Raises Forbidden, NotFound."""
+    if operator and not key.operates:
+        raise Forbidden("this belongs to who operates the daemon")
     _check(key, request, scope, bound=True)
     request[_KEY] = key
 
@@ -92,6 +105,11 @@ def admit_as(request: web.Request, key: ApiKey, scope: Scope) -> None:
 def key_of(request: web.Request) -> ApiKey:
     """The key that was let in."""
     return request[_KEY]
+
+
+def key_if_any(request: web.Request) -> ApiKey | None:
+    """The key that was let in, if one was asked for."""
+    return request.get(_KEY)
 
 
 def visible(request: web.Request, connection_id: str | None) -> bool:
@@ -116,10 +134,10 @@ def _token(request: web.Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _keep_pace(pace: Pace, caller: str, scope: str) -> None:
-    wait = pace.take(caller)
+def _keep_pace(pace: Pace, caller: str, scope: str, per_minute: int | None = None) -> None:
+    wait = pace.take(caller, per_minute)
     if wait:
-        raise PaceExceeded(retry_after=wait, limit=pace.burst, scope=scope)
+        raise PaceExceeded(retry_after=wait, limit=per_minute or pace.burst, scope=scope)
 
 
 def _check(key: ApiKey, request: web.Request, scope: Scope, *, bound: bool) -> None:

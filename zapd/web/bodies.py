@@ -117,6 +117,21 @@ class CreateKey(Body):
     scopes: list[Scope] = Field(min_length=1)
     connection_id: Id | None = None
     expires_at: AwareDatetime | None = None
+    rate_per_minute: int | None = Field(default=None, ge=1, le=10_000_000, description="requests; else the daemon's")
+    tenant: Id | None = Field(default=None, description="another tenant's key; for the operator only")
+
+
+class RotateKey(Body):
+    """A key with the same rights in its place."""
+
+    overlap: int = Field(default=86_400, ge=0, le=30 * 86_400, description="seconds that the old key goes on working")
+
+
+class CreateTenant(Body):
+    """A customer."""
+
+    id: Id | None = None
+    name: Label
 
 
 class JobItem(Body):

@@ -17,6 +17,7 @@ from zapd.jobs.inspect import JobPage, JobView, QueueStats
 from zapd.jobs.job import Job
 from zapd.media.links import Links
 from zapd.messaging.submit import Submit, Submitted
+from zapd.model.access import Tenant
 from zapd.model.media import Media
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
@@ -24,6 +25,7 @@ from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, Delivery
 from zapd.sessions import CreateConnection, Created
 from zapd.store.commands import Change
 from zapd.store.ledger import LedgerEntry
+from zapd.web.audit import Audit
 from zapd.web.auth import Access
 from zapd.web.dashboard.logins import Logins
 from zapd.web.dashboard.turns import Turns
@@ -251,6 +253,14 @@ class ConversationRows(Protocol):
     async def thread(self, tenant: str, connection_id: str, peer: str, limit: int) -> Sequence[Message]: ...
 
 
+class TenantRows(Protocol):
+    """The tenants."""
+
+    def ensured(self, tenant: str, name: str, at: int) -> Change: ...
+    async def get(self, tenant: str) -> Tenant | None: ...
+    async def listed(self, *, after: str | None, limit: int) -> Sequence[Tenant]: ...
+
+
 class Counts(Protocol):
     """How many messages are in the states that somebody must look at."""
 
@@ -283,6 +293,8 @@ DELIVERIES = web.AppKey("deliveries", DeliveryRows)
 JOBS = web.AppKey("jobs", Jobs)
 KEYRING = web.AppKey("keyring", Keyring)
 ACCESS = web.AppKey("access", Access)
+AUDIT = web.AppKey("audit", Audit)
+TENANTS = web.AppKey("tenants", TenantRows)
 LOGINS = web.AppKey("logins", Logins)
 CONVERSATIONS = web.AppKey("conversations", ConversationRows)
 COUNTS = web.AppKey("counts", Counts)

@@ -50,6 +50,20 @@ async def index(request: web.Request) -> web.Response:
     return answer(page(found, query.limit, answers.event, lambda event: event.id))
 
 
+async def audit(request: web.Request) -> web.Response:
+    """The trail of access: who was turned away, who changed what. The oldest first."""
+    query = parsed_query(request, PageQuery)
+    found = await request.app[need.EVENTS].listed(
+        key_of(request).tenant,
+        type=None,
+        category=Category.ACCESS,
+        connection_id=None,
+        after=query.after,
+        limit=query.limit + 1,
+    )
+    return answer(page(found, query.limit, answers.event, lambda event: event.id))
+
+
 async def show(request: web.Request) -> web.Response:
     """One event."""
     event_id = request.match_info["id"]

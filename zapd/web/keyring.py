@@ -4,9 +4,10 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from zapd.errors import NotFound
+from zapd.errors import Conflict, NotFound
 from zapd.ids import Ids
 from zapd.model.access import ApiKey, Scope
 from zapd.store.commands import Change, Row
@@ -22,6 +23,7 @@ class KeyRows(Protocol):
 
     def added(self, key: ApiKey) -> Change: ...
     def revoked(self, tenant: str, key_id: str, at: int) -> Change: ...
+    def expiring(self, tenant: str, key_id: str, at: int) -> Change: ...
     def used(self, tenant: str, key_id: str, at: int) -> Change: ...
     async def by_hash(self, digest: bytes) -> ApiKey | None: ...
     async def get(self, tenant: str, key_id: str) -> ApiKey | None: ...
@@ -63,9 +65,10 @@ class Keyring:
         scopes: frozenset[Scope],
         connection_id: str | None = None,
         expires_at: int | None = None,
+        rate_per_minute: int | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key and its token, which cannot be read again. `expires_at` in milliseconds."""
-        token = "zapd_" + base64.urlsafe_b64encode(self._random_bytes(SECRET_BYTES)).rstrip(b"=").decode()
+        token = self._new_token()
         key = ApiKey(
             tenant=tenant,
             id=self._ids.new("key"),
@@ -75,9 +78,22 @@ class Keyring:
             connection_id=connection_id,
             created_at=self._now_ms(),
             expires_at=expires_at,
+            rate_per_minute=rate_per_minute,
         )
         await self._commit(self._rows.added(key))
         return key, token
+
+    async def rotate(self, tenant: str, key_id: str, *, overlap: int) -> tuple[ApiKey, str]:
+        """A key with the same rights; the old one ends in `overlap` ms. Raises NotFound, Conflict (it is over)."""
+        old, now = await self._existing(tenant, key_id), self._now_ms()
+        if not old.live(now):
+            raise Conflict(f"the key {key_id} is over already")
+        token = self._new_token()
+        new = replace(old, id=self._ids.new("key"), hash=digest_of(token), created_at=now, last_used_at=None)
+        ends = self._rows.expiring if overlap else self._rows.revoked
+        await self._commit(self._rows.added(new), ends(tenant, key_id, now + overlap))
+        self._known.pop(old.hash, None)
+        return new, token
 
     def remembered(self, token: str) -> ApiKey | None:
         """The live key behind a token that was found a moment ago; None: ask `find`."""
@@ -102,9 +118,7 @@ class Keyring:
 
     async def revoke(self, tenant: str, key_id: str) -> ApiKey:
         """End a key at once here, and within seconds on other daemons. Raises NotFound."""
-        key = await self._rows.get(tenant, key_id)
-        if key is None:
-            raise NotFound(f"there is no key {key_id}")
+        key = await self._existing(tenant, key_id)
         await self._commit(self._rows.revoked(tenant, key_id, self._now_ms()))
         self._known.pop(key.hash, None)
         return key
@@ -116,6 +130,15 @@ class Keyring:
     async def listed(self, tenant: str, *, after: str | None, limit: int) -> Sequence[ApiKey]:
         """The tenant's keys, revoked ones too, oldest first."""
         return await self._rows.listed(tenant, after=after, limit=limit)
+
+    async def _existing(self, tenant: str, key_id: str) -> ApiKey:
+        key = await self._rows.get(tenant, key_id)
+        if key is None:
+            raise NotFound(f"there is no key {key_id}")
+        return key
+
+    def _new_token(self) -> str:
+        return "zapd_" + base64.urlsafe_b64encode(self._random_bytes(SECRET_BYTES)).rstrip(b"=").decode()
 
     async def _note_use(self, key: ApiKey) -> None:
         now = self._now_ms()

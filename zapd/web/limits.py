@@ -19,14 +19,18 @@ class Pace:
         self._clock = clock
         self._free_at: dict[str, float] = {}
 
-    def take(self, caller: str) -> float:
-        """0.0 when the caller may go on (and this request counts), else the seconds to wait."""
-        if not self._interval:
+    def take(self, caller: str, per_minute: int | None = None) -> float:
+        """0.0 when the caller may go on (and this request counts), else the seconds to wait.
+
+        `per_minute`: a caller's own rate, with a minute's worth at once.
+        """
+        interval, ahead = (60 / per_minute, 60.0) if per_minute else (self._interval, self._ahead)
+        if not interval:
             return 0.0
         now = self._clock()
-        free_at = max(self._free_at.get(caller, 0.0), now) + self._interval
-        if free_at - now > self._ahead + 1e-9:
-            return free_at - now - self._ahead
+        free_at = max(self._free_at.get(caller, 0.0), now) + interval
+        if free_at - now > ahead + 1e-9:
+            return free_at - now - ahead
         self._remember(caller, free_at)
         return 0.0
 

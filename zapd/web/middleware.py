@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 from zapd.errors import ZapdError
 from zapd.telemetry.metrics import ACCEPT_KINDS, HttpMetrics
 from zapd.web import problems
+from zapd.web.audit import AUDITED, Audit
 from zapd.web.auth import Access
 from zapd.web.problems import PaceExceeded
 from zapd.web.route import UNKNOWN, Route
@@ -28,6 +29,7 @@ def gate(
     *,
     routes: Mapping[Callable[..., object], Route],
     access: Access,
+    audit: Audit,
     new_id: Callable[[], str],
     metrics: HttpMetrics,
 ) -> Middleware:
@@ -48,6 +50,8 @@ def gate(
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
         metrics.observe(route.path, route.method, response.status, seconds)
+        if route.scope in AUDITED or response.status == 403:
+            await audit.called(request, route, response.status, access.address_of(request))
         if route.accepts and response.status < 300:
             accepted[route.accepts].observe(seconds)
         return response

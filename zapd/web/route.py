@@ -28,6 +28,7 @@ class Route:
     status: int = 200
     media: str = "application/json"  #: of the answer
     accepts: str = ""  #: the kind of work that is kept when it answers 2xx: its time is measured apart
+    operator: bool = False  #: for the default tenant only: it touches or shows what belongs to all tenants
     bound: bool = False  #: a key bound to one connection may use it: the handler looks at whose thing it is
 
     @property

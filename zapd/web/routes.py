@@ -26,6 +26,7 @@ from zapd.web import (
     queues,
     sandbox,
     system,
+    tenants,
 )
 from zapd.web.answers import Page
 from zapd.web.dashboard.routes import PAGES
@@ -176,8 +177,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     # queues and jobs
     Route("GET", "/queues", queues.index, READ, answer=Page[queues.QueueAnswer]),
-    Route("POST", "/queues/pause", queues.pause_all, ADMIN, answer=queues.PausedAnswer),
-    Route("POST", "/queues/resume", queues.resume_all, ADMIN, answer=queues.PausedAnswer),
+    Route("POST", "/queues/pause", queues.pause_all, ADMIN, answer=queues.PausedAnswer, operator=True),
+    Route("POST", "/queues/resume", queues.resume_all, ADMIN, answer=queues.PausedAnswer, operator=True),
     Route("GET", "/queues/{queue}", queues.show, READ, answer=queues.QueueAnswer),
     Route("GET", "/queues/{queue}/jobs", queues.jobs, READ, query=queues.JobsQuery, answer=Page[answers.JobAnswer]),
     Route(
@@ -190,8 +191,8 @@ ROUTES: tuple[Route, ...] = (
         status=202,
         accepts="job",
     ),
-    Route("POST", "/queues/{queue}/pause", queues.pause, ADMIN, answer=queues.PausedAnswer),
-    Route("POST", "/queues/{queue}/resume", queues.resume, ADMIN, answer=queues.PausedAnswer),
+    Route("POST", "/queues/{queue}/pause", queues.pause, ADMIN, answer=queues.PausedAnswer, operator=True),
+    Route("POST", "/queues/{queue}/resume", queues.resume, ADMIN, answer=queues.PausedAnswer, operator=True),
     Route("GET", "/jobs/{id}", jobs.show, READ, answer=answers.JobAnswer),
     Route("POST", "/jobs/{id}/retry", jobs.retry, CONTROL, answer=jobs.RetriedJob, status=202),
     Route("DELETE", "/jobs/{id}", jobs.delete, CONTROL, status=204),
@@ -215,8 +216,16 @@ ROUTES: tuple[Route, ...] = (
         query=dead_letters.PurgeQuery,
         answer=dead_letters.PurgedAnswer,
     ),
-    Route("GET", "/api/queue/stats", legacy.stats, READ, answer=legacy.StatsAnswer),
-    Route("POST", "/api/queue/clean", legacy.clean, ADMIN, body=bodies.CleanQueues, answer=legacy.CleanAnswer),
+    Route("GET", "/api/queue/stats", legacy.stats, READ, answer=legacy.StatsAnswer, operator=True),
+    Route(
+        "POST",
+        "/api/queue/clean",
+        legacy.clean,
+        ADMIN,
+        body=bodies.CleanQueues,
+        answer=legacy.CleanAnswer,
+        operator=True,
+    ),
     # the simulated network
     Route(
         "GET",
@@ -247,12 +256,43 @@ ROUTES: tuple[Route, ...] = (
     # keys
     Route("POST", "/keys", keys.create, ADMIN, body=bodies.CreateKey, answer=keys.CreatedKeyAnswer, status=201),
     Route("GET", "/keys", keys.index, ADMIN, query=pages.PageQuery, answer=Page[answers.KeyAnswer]),
+    Route("GET", "/keys/{id}", keys.show, ADMIN, answer=answers.KeyAnswer),
     Route("DELETE", "/keys/{id}", keys.revoke, ADMIN, answer=answers.KeyAnswer),
+    Route(
+        "POST",
+        "/keys/{id}/rotate",
+        keys.rotate,
+        ADMIN,
+        body=bodies.RotateKey,
+        answer=keys.CreatedKeyAnswer,
+        status=201,
+    ),
+    Route("GET", "/audit", events.audit, ADMIN, query=pages.PageQuery, answer=Page[answers.EventAnswer]),
+    Route(
+        "POST",
+        "/tenants",
+        tenants.create,
+        ADMIN,
+        body=bodies.CreateTenant,
+        answer=tenants.CreatedTenantAnswer,
+        status=201,
+        operator=True,
+    ),
+    Route(
+        "GET",
+        "/tenants",
+        tenants.index,
+        ADMIN,
+        query=pages.PageQuery,
+        answer=Page[tenants.TenantAnswer],
+        operator=True,
+    ),
+    Route("GET", "/tenants/{id}", tenants.show, ADMIN, answer=tenants.TenantAnswer, operator=True),
     # the daemon
     Route("GET", "/health", system.health, None, answer=system.HealthAnswer),
     Route("GET", "/ready", system.ready, None, answer=system.ReadyAnswer),
-    Route("GET", "/status", system.status, READ, answer=dict[str, Any]),
-    Route("GET", METRICS, system.metrics, READ, media="text/plain"),
+    Route("GET", "/status", system.status, READ, answer=dict[str, Any], operator=True),
+    Route("GET", METRICS, system.metrics, READ, media="text/plain", operator=True),
     Route("GET", "/openapi.json", docs.openapi_json, None, answer=dict[str, Any]),
     Route("GET", "/docs", docs.page, None, media="text/html"),
 )

@@ -82,7 +82,7 @@ async def test_a_key_is_made_used_and_revoked(daemon: Daemon) -> None:
 
 async def test_a_rotated_key_has_the_same_rights_and_the_old_one_ends(daemon: Daemon) -> None:
     old = await asked(daemon, "keys", "create", "reader", "--scope", "read")
-    new = await asked(daemon, "keys", "rotate", old["id"])
+    new = await asked(daemon, "keys", "rotate", old["id"], "--overlap", "0")
     assert (new["label"], new["scopes"]) == ("reader", ["read"])
     assert (await zapd(daemon, "connections", ZAPD_API_KEY=new["key"]))[0] == 0
     assert (await zapd(daemon, "connections", ZAPD_API_KEY=old["key"]))[0] == 1

@@ -26,6 +26,9 @@ class Rows:
     def revoked(self, tenant: str, key_id: str, at: int) -> Any:
         return lambda: self.keys.update({key_id: replace(self.keys[key_id], revoked_at=at)})
 
+    def expiring(self, tenant: str, key_id: str, at: int) -> Any:
+        return lambda: self.keys.update({key_id: replace(self.keys[key_id], expires_at=at)})
+
     def used(self, tenant: str, key_id: str, at: int) -> Any:
         def note() -> None:
             self.uses += 1
@@ -44,8 +47,9 @@ class Rows:
         return list(self.keys.values())
 
 
-async def commit(change: Any, /, *then: Any) -> Any:
-    change()
+async def commit(*changes: Any) -> Any:
+    for change in changes:
+        change()
 
 
 class Bench:

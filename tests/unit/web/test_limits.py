@@ -59,3 +59,10 @@ def test_callers_are_forgotten_beyond_the_cap_the_longest_unseen_first(monkeypat
     pace.take("c")  # b goes: a was seen after it
     assert pace.take("a") > 0.0
     assert pace.take("b") == 0.0
+
+
+def test_a_caller_may_have_a_rate_of_its_own() -> None:
+    pace = Pace(rate=1, burst=1, clock=Clock())
+    assert [pace.take("fast", 120) for _ in range(120)] == [0.0] * 120
+    assert pace.take("fast", 120) == pytest.approx(0.5)
+    assert pace.take("other") == 0.0

@@ -39,12 +39,12 @@ _SAID = {
 }
 
 
-def page(scope: Scope, handler: Handler) -> Handler:
+def page(scope: Scope, handler: Handler, *, operator: bool = False) -> Handler:
     """The handler, for those whose login's key carries the scope."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         try:
-            if not await let_in(request, scope):
+            if not await let_in(request, scope, operator=operator):
                 return _to_login(request)
             if request.method == "POST":
                 await check_form(request)
@@ -61,13 +61,13 @@ def page(scope: Scope, handler: Handler) -> Handler:
     return guarded
 
 
-async def let_in(request: web.Request, scope: Scope) -> bool:
+async def let_in(request: web.Request, scope: Scope, *, operator: bool = False) -> bool:
     """Note the key behind the login. False: there is none. Raises Forbidden, NotFound (bound to another connection)."""
     cookie = request.cookies.get(COOKIE)
     key = await request.app[need.LOGINS].find(cookie) if cookie else None
     if key is None:
         return False
-    admit_as(request, key, scope)
+    admit_as(request, key, scope, operator=operator)
     return True
 
 
@@ -91,7 +91,8 @@ async def check_form(request: web.Request) -> None:
 def rights(request: web.Request) -> dict[str, object]:
     """What the reader's key may do, by scope."""
     key = key_of(request)
-    return {"may": {scope.value: key.allows(scope) for scope in Scope}}
+    may = {scope.value: key.allows(scope) for scope in Scope}
+    return {"may": {**may, "operate": key.operates and key.allows(Scope.ADMIN)}}
 
 
 def shared(request: web.Request) -> dict[str, object]:

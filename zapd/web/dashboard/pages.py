@@ -37,6 +37,7 @@ async def log_in(request: web.Request) -> web.StreamResponse:
     except PaceExceeded:
         problem = "Too many wrong keys. Try again in a minute."
         return render.page(request, "login.html", {"problem": problem, "next": target}, 429)
+    await request.app[need.AUDIT].logged_in(key, request.app[need.ACCESS].address_of(request))
     answer = web.Response(status=303, headers={"Location": target, **render.HEADERS})
     answer.set_cookie(
         guard.COOKIE,

@@ -10,9 +10,9 @@ READ, SEND, CONTROL, SETTINGS, ADMIN = Scope.READ, Scope.SEND, Scope.CONTROL, Sc
 _CONNECTION = "/dashboard/connections/{connection}"
 
 
-def _page(method: str, path: str, handler: Handler, scope: Scope | None) -> Route:
+def _page(method: str, path: str, handler: Handler, scope: Scope | None, *, operator: bool = False) -> Route:
     """A page, or a form's target. The login is asked for by `guard.page`, not by the API's gate."""
-    guarded = handler if scope is None else page(scope, handler)
+    guarded = handler if scope is None else page(scope, handler, operator=operator)
     return Route(method, path, guarded, None, media="text/html")
 
 
@@ -35,6 +35,6 @@ PAGES: tuple[Route, ...] = (
     _page("GET", _CONNECTION + "/conversations/{peer}", pages.conversation, READ),
     _page("POST", _CONNECTION + "/conversations/{peer}", actions.send, SEND),
     _page("GET", "/dashboard/queues", pages.all_queues, READ),
-    _page("POST", "/dashboard/queues/{queue}/pause", actions.pause_queue, ADMIN),
-    _page("POST", "/dashboard/queues/{queue}/resume", actions.resume_queue, ADMIN),
+    _page("POST", "/dashboard/queues/{queue}/pause", actions.pause_queue, ADMIN, operator=True),
+    _page("POST", "/dashboard/queues/{queue}/resume", actions.resume_queue, ADMIN, operator=True),
 )
