@@ -67,6 +67,7 @@ class App:
             self._webhooks,
             intake=lambda connection, raw, key: self._messages.receiver.intake(connection, raw, key),
             limit_lane=lambda connection: self._operations.limit_lane(connection),
+            fetch=lambda url: self._media.fetched(url),
         )
         self._media = Media(basis, self._storage, self._network, self._engine)
         self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts, self._media)

@@ -22,7 +22,7 @@ from zapd.model.webhook import Endpoint, Severity
 from zapd.store.commands import Change, Row
 from zapd.store.connections import ConnectionStore
 from zapd.whatsapp.credentials import Credentials
-from zapd.whatsapp.manager import ASKED, SessionManager
+from zapd.whatsapp.manager import ASKED, SessionManager, comes_back
 from zapd.whatsapp.metrics import SessionMetrics
 from zapd.whatsapp.transport import (
     NOTHING,
@@ -87,6 +87,8 @@ class Kind:
     capabilities: frozenset[str]
     check_config: Callable[[Mapping[str, Any]], None]  #: raises InvalidInput naming `config.<key>`
     parse: Callable[[Connection, bytes], Sequence[Update]]
+    complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda config: config  #: adds what zapd makes itself
+    rate_per_minute: int | None = None  #: where none is asked for
 
 
 class Sessions:
@@ -193,9 +195,9 @@ class Sessions:
             state=SessionState.CREATED,
             reason=None,
             since=now,
-            config=orjson.dumps(dict(request.config)),
+            config=orjson.dumps(dict(kind.complete(request.config))),
             on_ambiguous=request.on_ambiguous or ON_AMBIGUOUS[request.transport],
-            rate_per_minute=request.rate_per_minute,
+            rate_per_minute=request.rate_per_minute or kind.rate_per_minute,
             created_at=now,
             job_id=job.id,
         )
@@ -338,6 +340,17 @@ class Sessions:
         if change.state is SessionState.LOGGED_OUT:
             # The provider ended the login: it can never be used again, and the next pairing makes another.
             await self._credentials(connection).set_aside(change.reason or "logged_out")
+
+    async def hear(self, connection: Connection, change: StateChange | None) -> None:
+        """What a provider's webhook says of the line. It brings back a session that gave up waiting for it."""
+        session = self._manager.get(connection.tenant, connection.id)
+        connected = change is not None and change.state is SessionState.CONNECTED
+        if session is None or (session.finished and not connected):
+            return
+        if not session.finished:
+            await session.hear(change)
+        elif connection.desired is Desired.CONNECTED and comes_back(replace(connection, reason=None)):
+            await self._manager.start(connection)
 
     async def on_up(self, connection: Connection) -> None:
         """Sends are possible: the messages that waited for it leave at once."""

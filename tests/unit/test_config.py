@@ -248,7 +248,7 @@ def test_every_problem_is_named_at_once(file: Path) -> None:
         ("[limtis]\nsession_burst = 5", "limtis.session_burst: unknown section; did you mean limits?"),
         ("limits = 5", "limits: should be a section with keys, not a value"),
         ("queues = 5", 'queues: should be sections such as [queues."billing:check"]'),
-        ("[zapi]\nxyz = 1", "zapi.xyz: unknown key; known are base_url"),
+        ("[zapi]\nxyz = 1", "zapi.xyz: unknown key; known are base_url, session_per_minute, hooks_url"),
         (
             "[drain]\ndeadline = 30",
             'drain.deadline = 30: should be a duration such as "250ms", "30s", "5m", "1h" or "7d"',

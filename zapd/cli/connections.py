@@ -23,7 +23,7 @@ def list_connections(api: Client, out: Output, after: str | None) -> None:
 
 
 @connections.command()
-@click.argument("transport", type=click.Choice(["sandbox", "cloud", "web"]))
+@click.argument("transport", type=click.Choice(["sandbox", "cloud", "zapi", "web"]))
 @click.option("--label", required=True)
 @click.option("--id", "connection_id")
 @click.option("--webhook-url", help="Gets every event of this connection, signed.")

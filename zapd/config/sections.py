@@ -149,10 +149,14 @@ class CloudConfig(Section):
 
 
 class ZapiConfig(Section):
-    """Z-API. Known to the configuration already; the transport comes in a later release."""
+    """Z-API."""
 
     base_url: HttpUrl = "https://api.z-api.io"
-    """Address of Z-API."""
+    """Address of Z-API; change it to test against a server of your own."""
+    session_per_minute: Annotated[int, Field(ge=1, le=80)] = 25
+    """Messages a minute of a connection that names no rate: Z-API itself waits 1 to 3 s between messages."""
+    hooks_url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
+    """Where Z-API reaches zapd, such as https://zapd.example.com; zapd then sets the webhooks, else you do."""
 
 
 class WebConfig(Section):

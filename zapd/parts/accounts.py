@@ -1,7 +1,7 @@
 """WhatsApp accounts: the transports, and the sessions on them."""
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ from zapd.backoff import Backoff
 from zapd.config import Config
 from zapd.media.uploads import ConnectionUploads
 from zapd.model.session import Connection, TransportName
+from zapd.parts import zapi
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
 from zapd.parts.network import Network
@@ -25,6 +26,7 @@ from zapd.whatsapp.metrics import SessionMetrics
 from zapd.whatsapp.sandbox import SandboxTransport
 from zapd.whatsapp.sandbox_ledger import SqlLedger
 from zapd.whatsapp.sandbox_network import SandboxNetwork
+from zapd.whatsapp.zapi import ZapiTransport
 
 
 def check_cloud_config(config: Mapping[str, Any]) -> None:
@@ -44,14 +46,27 @@ CLOUD = Kind(
         raw, phone_number_id=CloudConfig.read(connection.config).phone_number_id
     ),
 )
+
+
+def kinds_of(config: Config) -> Mapping[TransportName, Kind]:
+    """What each transport can do and needs."""
+    return {
+        TransportName.SANDBOX: SANDBOX,
+        TransportName.CLOUD: CLOUD,
+        TransportName.ZAPI: zapi.kind_of(config),
+        TransportName.WEB: WEB,
+    }
+
+
 CLOUD_LOOKS = 900.0  #: seconds; a probe of the Cloud API is a request against the app's hourly limit
-KINDS = {TransportName.SANDBOX: SANDBOX, TransportName.CLOUD: CLOUD, TransportName.WEB: WEB}
+KINDS = tuple(TransportName)  #: all that there are
 
 
 class Accounts:
     """The sessions and what they stand on.
 
-    `intake` keeps the bytes that a transport hands up: (connection, raw, key that drops a repetition).
+    `intake` keeps the bytes that a transport hands up: (connection, raw, key that drops a repetition); `fetch` gives
+    the content of a URL that a provider told, from vetted addresses only.
     """
 
     def __init__(
@@ -64,8 +79,10 @@ class Accounts:
         *,
         intake: Callable[[Connection, bytes, str], Awaitable[bool]],
         limit_lane: Callable[[Connection], Awaitable[None]],
+        fetch: Callable[[str], AsyncIterator[bytes]],
     ) -> None:
         self._cloud, self._network, self._intake, self._ids = basis.config.cloud, network, intake, basis.ids
+        self._zapi, self._fetch = basis.config.zapi, fetch
         self._commit, self._logins = storage.writer.commit, storage.credentials
         self._media = storage.media
         self._uploads_good_for = basis.config.retention.media_uploads
@@ -84,6 +101,7 @@ class Accounts:
             transports={
                 TransportName.SANDBOX: self._sandbox_transport,
                 TransportName.CLOUD: self._cloud_transport,
+                TransportName.ZAPI: self._zapi_transport,
                 TransportName.WEB: self.web.transport,
             },
             wanted=storage.connections.wanted,
@@ -101,7 +119,7 @@ class Accounts:
         self.sessions = Sessions(
             connections=storage.connections,
             manager=self.manager,
-            kinds=KINDS,
+            kinds=kinds_of(basis.config),
             announcer=webhooks.announcer,
             commit=engine.outbox.commit,
             new_endpoint=webhooks.endpoints.made,
@@ -153,6 +171,9 @@ class Accounts:
             base_url=self._cloud.base_url,
             version=self._cloud.version,
         )
+
+    def _zapi_transport(self, connection: Connection) -> ZapiTransport:
+        return zapi.transport(connection, config=self._zapi, http=self._network.http, fetch=self._fetch)
 
     async def _take_raw(self, connection: Connection, raw: bytes) -> None:
         # A transport's bytes have no key of their own: what they tell is dropped or ignored when it comes twice.

@@ -1,6 +1,7 @@
 """Files of messages."""
 
 import os
+from collections.abc import AsyncIterator
 
 from zapd.media.fetch import Fetcher
 from zapd.media.files import Files
@@ -34,3 +35,9 @@ class Media:
         self.links = Links(
             keys=storage.data_keys, base_url=basis.config.public_url, lifetime=config.link_lifetime, now_ms=now_ms
         )
+
+    async def fetched(self, url: str) -> AsyncIterator[bytes]:
+        """The content of a URL that a provider told. Raises InvalidInput."""
+        async with self.fetcher.get(url, field="url") as found:
+            async for chunk in found.chunks:
+                yield chunk

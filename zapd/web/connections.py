@@ -5,7 +5,7 @@ from typing_extensions import TypedDict
 
 from zapd.announce import iso
 from zapd.errors import Conflict, NotFound, Unavailable
-from zapd.model.session import Connection
+from zapd.model.session import Connection, TransportName
 from zapd.sessions import CreateConnection, Created
 from zapd.web import bodies
 from zapd.web import dependencies as need
@@ -14,6 +14,7 @@ from zapd.web.auth import key_of, only_connection
 from zapd.web.pages import PageQuery, page, parsed_query
 from zapd.whatsapp import qr
 from zapd.whatsapp.numbers import phone_number
+from zapd.whatsapp.zapi import ZapiConfig
 
 
 class LimitsAnswer(TypedDict):
@@ -57,12 +58,16 @@ class ConnectionAnswer(TypedDict):
 
 
 class CreatedAnswer(TypedDict):
-    """`webhook_secret` signs what `webhook_url` gets; it is shown this once."""
+    """`webhook_secret` signs what `webhook_url` gets; it is shown this once, as `hook_path` is.
+
+    `hook_path` is where the provider is to send its webhooks, where its path holds a secret.
+    """
 
     id: str
     state: str
     job_id: str
     webhook_secret: str | None
+    hook_path: str | None
 
 
 class ClosingAnswer(TypedDict):
@@ -83,6 +88,7 @@ async def create(request: web.Request) -> web.Response:
             state=connection.state,
             job_id=created.job_id,
             webhook_secret=created.webhook_secret,
+            hook_path=_hook_path(connection),
         ),
         202,
     )
@@ -174,6 +180,12 @@ async def code(request: web.Request) -> web.Response:
     if "text/plain" in accept:
         return web.Response(text=await qr.terminal(connection.qr), headers=headers)
     return web.Response(body=await qr.png(connection.qr), content_type="image/png", headers=headers)
+
+
+def _hook_path(connection: Connection) -> str | None:
+    if connection.transport is not TransportName.ZAPI:
+        return None
+    return f"/hooks/zapi/{connection.id}/{ZapiConfig.read(connection.config).webhook_secret}"
 
 
 async def existing(request: web.Request) -> Connection:

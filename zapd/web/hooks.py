@@ -1,10 +1,12 @@
-"""Webhooks of the Meta Cloud API: the verify handshake, and bodies that are kept as they came (wire facts §1.6).
+"""Webhooks of Meta's Cloud API and of Z-API: bodies that are kept as they came (wire facts §1.6, §2.4).
 
 Meta repeats a webhook for days until it gets a 200, so the 200 is given after the commit and nothing is read before.
-A connection id is unique per tenant only, and a webhook carries no key: the secret tells whose it is.
+Z-API signs nothing: the path ends in a secret, and the instance in the body must be the connection's. A connection id
+is unique per tenant only, and a webhook carries no key: the secret tells whose it is.
 """
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -14,8 +16,10 @@ from zapd.errors import FieldError, Forbidden, InvalidInput, NotFound, Unauthori
 from zapd.model.session import Connection, TransportName
 from zapd.web import bodies
 from zapd.web import dependencies as need
+from zapd.whatsapp import zapi_webhook
 from zapd.whatsapp.cloud import CloudConfig
 from zapd.whatsapp.cloud_webhook import check_signature, handshake
+from zapd.whatsapp.zapi import ZapiConfig
 
 MAX_BODY = 4 * 1024 * 1024  #: bytes; Meta sends up to 3 MB, whatever the limit for other bodies
 
@@ -41,10 +45,33 @@ async def receive_cloud(request: web.Request) -> web.Response:
     return web.Response()
 
 
-async def _candidates(request: web.Request) -> Sequence[Connection]:
+async def receive_zapi(request: web.Request) -> web.Response:
+    """Messages, statuses and the state of the line: the secret of the path, then kept, then 200."""
+    candidates = await _candidates(request, TransportName.ZAPI)
+    connection = _secret_holder(candidates, request.match_info["secret"])
+    raw = await bodies.raw(request, MAX_BODY)
+    try:
+        change = zapi_webhook.change_in(raw, instance_id=ZapiConfig.read(connection.config).instance_id)
+        await request.app[need.INTAKE](connection, raw, hashlib.sha256(raw).hexdigest())
+    except ValueError as error:
+        raise InvalidInput(FieldError("body", f"is not a webhook of this instance of Z-API: {error}")) from None
+    await request.app[need.SESSIONS].hear(connection, change)
+    return web.Response()
+
+
+def _secret_holder(connections: Sequence[Connection], given: str) -> Connection:
+    """The connection whose secret the path ends in. Raises Unauthorized."""
+    for connection in connections:
+        secret = ZapiConfig.read(connection.config).webhook_secret
+        if secret and hmac.compare_digest(secret.encode(), given.encode(errors="replace")):
+            return connection
+    raise Unauthorized("the secret does not fit")
+
+
+async def _candidates(request: web.Request, transport: TransportName = TransportName.CLOUD) -> Sequence[Connection]:
     connection_id = request.match_info["connection"]
     named = await request.app[need.CONNECTIONS].named(connection_id)
-    found = [connection for connection in named if connection.transport is TransportName.CLOUD]
+    found = [connection for connection in named if connection.transport is transport]
     if not found:
         raise NotFound(f"there is no connection {connection_id}")
     return found

@@ -122,6 +122,7 @@ ROUTES: tuple[Route, ...] = (
     # provider webhooks
     Route("GET", "/hooks/cloud/{connection}", hooks.verify_cloud, None, media="text/plain"),
     Route("POST", "/hooks/cloud/{connection}", hooks.receive_cloud, None, media="text/plain", accepts="hook"),
+    Route("POST", "/hooks/zapi/{connection}/{secret}", hooks.receive_zapi, None, media="text/plain", accepts="hook"),
     # events and webhooks
     Route("GET", "/events", events.index, READ, query=events.EventsQuery, answer=Page[answers.EventAnswer], bound=True),
     Route("GET", "/events/{id}", events.show, READ, answer=answers.EventAnswer, bound=True),

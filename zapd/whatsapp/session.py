@@ -182,6 +182,13 @@ class Session:
             if not self._sending:
                 self._quiet.set()
 
+    async def hear(self, told: StateChange | None) -> None:
+        """What a webhook of the provider says of the line; None: only that there is life in it."""
+        if told is None or self._end is None or self._end.done():
+            self._signed()
+        else:
+            await self._heard(told)
+
     async def look(self, *, timeout: float) -> None:
         """Ask the wire whether it lives. No answer: degraded; none again: the connection is started anew."""
         end = self._end

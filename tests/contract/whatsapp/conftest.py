@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from tests.contract.whatsapp.network import Network
-from tests.contract.whatsapp.sides import cloud, sandbox
+from tests.contract.whatsapp.sides import cloud, sandbox, zapi
 from tests.support import eventually
 from zapd.model.session import SessionState
 
-SIDES: dict[str, Callable[[], AsyncIterator[Network]]] = {"sandbox": sandbox.side, "cloud": cloud.side}
+SIDES: dict[str, Callable[[], AsyncIterator[Network]]] = {
+    "sandbox": sandbox.side,
+    "cloud": cloud.side,
+    "zapi": zapi.side,
+}
 
 Start = Callable[[Network], Awaitable[None]]
 

@@ -17,6 +17,8 @@ class Network(Protocol):
     transport: Transport
     upside: Upside
     troubles: frozenset[FaultKind]  #: those that the wire of this transport can have
+    echoes: bool  #: its receipts carry our own message id
+    undeliverable: str  #: the code of a message that can never arrive
 
     async def trouble(self, kind: FaultKind) -> None:
         """Meet the next send with this, one of `troubles`."""

@@ -17,6 +17,9 @@ from zapd.whatsapp.transport import Transport
 
 
 class CloudSide:
+    echoes = True
+    undeliverable = "131026"
+
     def __init__(self, meta: FakeMeta, http: aiohttp.ClientSession, upside: Upside) -> None:
         self.upside = upside
         self.meta = meta

@@ -14,6 +14,9 @@ from zapd.whatsapp.transport import Transport
 class SandboxSide:
     troubles = frozenset({FaultKind.ANSWER_LOST, *REFUSALS})
 
+    echoes = True
+    undeliverable = "131026"
+
     def __init__(self) -> None:
         self.upside = Upside()
         self.ledger = MemoryLedger()
