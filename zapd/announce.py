@@ -33,6 +33,7 @@ PUBLIC = frozenset(
         "connection.qr",
         "endpoint.disabled",
         "delivery.exhausted",
+        "batch.completed",
     }
 )
 
@@ -57,7 +58,11 @@ class Announcer:
     """Makes events. `fan_out` gives the deliveries of an event and their jobs."""
 
     def __init__(
-        self, *, events: EventStore, fan_out: Callable[[Event], tuple[Sequence[Change], Sequence[Job]]], ids: Ids
+        self,
+        *,
+        events: EventStore,
+        fan_out: Callable[[Event, Sequence[str]], tuple[Sequence[Change], Sequence[Job]]],
+        ids: Ids,
     ) -> None:
         self._events = events
         self._fan_out = fan_out
@@ -74,8 +79,12 @@ class Announcer:
         message_id: str | None = None,
         category: Category = Category.STATE,
         severity: Severity = Severity.INFO,
+        also: Sequence[str] = (),
     ) -> Announcement:
-        """An event of `event_type` at `at` (ms). Nothing is written until its changes are committed."""
+        """An event of `event_type` at `at` (ms). Nothing is written until its changes are committed.
+
+        `also` are endpoints that get it, whatever types they asked for.
+        """
         event_id = self._ids.new("evt")
         envelope = {
             "id": event_id,
@@ -95,7 +104,7 @@ class Announcer:
             payload=orjson.dumps(envelope),
             created_at=at,
         )
-        changes, jobs = self._fan_out(event) if event_type in PUBLIC else ((), ())
+        changes, jobs = self._fan_out(event, also) if event_type in PUBLIC else ((), ())
         return Announcement(changes=[self._events.recorded(event), *changes], jobs=jobs)
 
     def of_message(

@@ -23,10 +23,11 @@ from zapd.parts.accounts import Accounts
 from zapd.parts.api import Api
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.jobs import Jobs
 from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.network import Network
-from zapd.parts.queues import Work, WorkTable, own_queues
+from zapd.parts.queues import Work, WorkTable
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.state import State
@@ -71,6 +72,7 @@ class App:
         )
         self._media = Media(basis, self._storage, self._network, self._engine)
         self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts, self._media)
+        self._jobs = Jobs(basis, self._storage, self._network, self._engine, self._webhooks, self._messages)
         self._jobs_of = self._work()
         self._engine.staff(self._jobs_of)
         self._operations = self._build_operations()
@@ -82,22 +84,23 @@ class App:
         """Who does the work of each queue, and who hears when a job of it is given up."""
         sessions, receiver = self._accounts.sessions, self._messages.receiver
         sender, deliverer = self._messages.sender, self._webhooks.deliverer
-        return {
+        work = {
             "session:init": Work(sessions.init, sessions.init_dead),
             "session:close": Work(sessions.finish_close),
             "message:send": Work(sender.send, sender.dead),
             "message:receive": Work(receiver.receive, receiver.dead),
             "message:status": Work(receiver.receive, receiver.dead),
             "webhook:delivery": Work(deliverer.deliver, deliverer.dead),
-            "maintenance:cleanup": Work(upkeep.janitor(self._basis, self._storage, self._engine, self._media).clean),
-            **own_queues(self._config),
+            "maintenance:cleanup": Work(
+                upkeep.janitor(self._basis, self._storage, self._engine, self._media, self._jobs).clean
+            ),
+            **self._jobs.work(),
         }
+        return {queue: self._jobs.guarded(its) for queue, its in work.items()}
 
     def _build_operations(self) -> Operations:
         return Operations(
             broker=self._engine.broker,
-            outbox=self._engine.outbox,
-            commit=self._storage.writer.commit,
             outbox_rows=self._storage.outbox,
             connections=self._storage.connections,
             redeliver=self._webhooks.deliverer.retry,
@@ -111,7 +114,8 @@ class App:
         if engine.embedded is not None:
             resources.append(engine.embedded)
         parts: list[Service] = [self._webhooks.fanout, self._accounts.web.pool, self._accounts.manager]
-        parts += [engine.upkeep, engine.dispatcher, engine.outbox, upkeep.cron(self._basis, engine)]
+        parts += [engine.upkeep, engine.dispatcher, engine.notes, engine.outbox, self._jobs.batches]
+        parts.append(upkeep.cron(self._basis, engine))
         parts.append(upkeep.sampler(self._basis, self._storage, engine, self._webhooks, self._accounts, self._messages))
         self._resources, self._parts = self._supervisor(resources), self._supervisor(parts)
         self._state = State(
@@ -140,6 +144,7 @@ class App:
             self._accounts,
             self._media,
             self._messages,
+            self._jobs,
             operations=self._operations,
             state=self._state,
             draining=self._draining,

@@ -1,16 +1,13 @@
 """What a person or a part asks of several parts at once. No decisions of its own beyond putting them together."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker
-from zapd.jobs.job import Job
 from zapd.messaging.accounts import SEND
 from zapd.model.session import Connection
 from zapd.model.webhook import Delivery
-from zapd.outbox import Outbox
-from zapd.store.commands import Change, Row
 from zapd.store.connections import ConnectionStore
 from zapd.store.outbox import OutboxStore
 from zapd.web import answers
@@ -23,32 +20,16 @@ class Operations:
         self,
         *,
         broker: Broker,
-        outbox: Outbox,
-        commit: Callable[..., Awaitable[Row | None]],
         outbox_rows: OutboxStore,
         connections: ConnectionStore,
         redeliver: Callable[[str, str], Awaitable[Delivery]],
         session_states: Callable[[], dict[Any, int]],
     ) -> None:
         self._broker = broker
-        self._outbox = outbox
-        self._commit = commit
         self._outbox_rows = outbox_rows
         self._connections = connections
         self._redeliver = redeliver
         self._session_states = session_states
-
-    async def enqueue(self, jobs: Sequence[Job]) -> list[bool]:
-        """Commit jobs with their outbox rows, then let them flow. False: a live job has that id."""
-        return await self._outbox.add(jobs)
-
-    async def cancel_job(self, tenant: str, queue: str, job_id: str) -> bool:
-        """Take a waiting job out, with the row that answers for it. False: it runs, or there is none."""
-        if not await self._broker.cancel(queue, job_id):
-            return False
-        gone: Change = self._outbox_rows.removed(tenant, job_id)
-        await self._commit(gone)
-        return True
 
     async def retry_delivery(self, tenant: str, delivery_id: str) -> Delivery:
         """Deliver once more. Raises NotFound, Conflict."""

@@ -109,10 +109,25 @@ class Outbox:
             self._hand_over(jobs)
         return row
 
+    async def commit_instead(self, guard: Change, added: Change, job: Job) -> tuple[bool, bool]:
+        """Commit the guard and, with it, a job whose row `added` makes. Whether the guard took effect, and the row.
+
+        In a group commit all guards go first: one of somebody else may take the key that ours has set free.
+        """
+        if await self._writer.commit(guard, added) is None:
+            return False, False
+        if await self._rows.get(job.tenant, job.id) is None:
+            return True, False
+        self._hand_over([job])
+        return True, True
+
     async def add(self, jobs: Sequence[Job]) -> list[bool]:
         """Commit jobs that are work by themselves. False: a row, and so a live job, has that id already."""
-        commits = [self._writer.commit(self._rows.added(job)) for job in jobs]
-        rows = await asyncio.gather(*commits, return_exceptions=True)
+        return await self.add_rows(jobs, [self._rows.added(job) for job in jobs])
+
+    async def add_rows(self, jobs: Sequence[Job], added: Sequence[Change]) -> list[bool]:
+        """As `add`, with the change that adds the row of each job. False: the row was not added."""
+        rows = await self._writer.commit_each(added)
         # Also when some failed: the others are committed and must flow.
         new = [row is not None and not isinstance(row, BaseException) for row in rows]
         self._hand_over([job for job, is_new in zip(jobs, new, strict=True) if is_new])

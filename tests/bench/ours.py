@@ -28,6 +28,7 @@ from zapd.outbox import Outbox
 from zapd.parts.basis import now_ms
 from zapd.store.database import Database
 from zapd.store.outbox import OutboxStore
+from zapd.store.reader import Reader
 from zapd.store.writer import Writer
 
 QUEUES = int(os.environ.get("QUEUES", "1"))
@@ -90,7 +91,7 @@ class Zapd:
 
         outbox = Outbox(
             writer=writer,
-            rows=OutboxStore(database=database),
+            rows=OutboxStore(database=database, reader=Reader(database=database)),
             broker=self._broker,
             wake=lambda queue: self._dispatcher.wake(queue),
             on_dead=self._dead,

@@ -20,8 +20,6 @@ def operations(world: World) -> Operations:
 
     return Operations(
         broker=world.engine.broker,
-        outbox=world.outbox,
-        commit=world.writer.commit,
         outbox_rows=world.outbox_rows,
         connections=world.connections,
         redeliver=redeliver,
@@ -32,25 +30,6 @@ def operations(world: World) -> Operations:
 def a_job(world: World, **changes: Any) -> Job:
     values: dict[str, Any] = {"queue": SEND, "payload": b"{}", "priority": 5, "created_at": world.clock.now_ms()}
     return Job(id=world.ids.new("job"), **(values | changes))
-
-
-async def test_a_canceled_job_is_gone_from_redis_and_from_sql(world: World, operations: Operations) -> None:
-    job = a_job(world)
-    assert await operations.enqueue([job, job]) == [True, False]
-    await world.engine.broker.enqueue([job])
-    assert await operations.cancel_job("default", SEND, job.id) is True
-    assert await world.jobs(SEND) == []
-    assert await world.engine.broker.locate(SEND, [job.id]) == ["missing"]
-    assert await operations.cancel_job("default", SEND, job.id) is False
-
-
-async def test_a_job_that_runs_cannot_be_canceled_and_keeps_its_row(world: World, operations: Operations) -> None:
-    job = a_job(world)
-    await operations.enqueue([job])
-    await world.engine.broker.enqueue([job])
-    await world.engine.broker.claim(SEND, 1)
-    assert await operations.cancel_job("default", SEND, job.id) is False
-    assert await world.jobs(SEND) == [job]
 
 
 async def paces(world: World, lane: str) -> bool:
@@ -88,7 +67,7 @@ async def test_when_a_message_may_leave_is_unknown_while_redis_is_away(
 async def test_the_figures_of_status(world: World, operations: Operations) -> None:
     assert await operations.outbox_numbers() == {"rows": 0, "oldest_at": None}
     jobs = [a_job(world), a_job(world, lane="l"), a_job(world, due_at=1 << 45)]
-    await operations.enqueue(jobs)
+    await world.outbox.add(jobs)
     await world.engine.broker.enqueue(jobs)
     numbers = await operations.queue_numbers()
     assert set(numbers) == set(QUEUES)

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -42,6 +43,20 @@ class Output:
             self.json(answer)
         else:
             click.echo(text)
+
+    @contextmanager
+    def progress(self, done: str) -> Iterator[Callable[[int, int | None], None]]:
+        """A bar for long work, on standard error at a terminal. Call it with how much is done, of how much."""
+        if self.as_json or not sys.stderr.isatty():
+            yield lambda _now, _total: None
+            return
+        from rich.console import Console  # noqa: PLC0415  # as below
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+            task = shown.add_task(done, total=None)
+            yield lambda now, total: shown.update(task, completed=now, total=total)
 
     def json(self, answer: Any) -> None:
         """The answer as it came."""

@@ -1,5 +1,6 @@
 """Rules between keys: each value is right by itself and the pair is a trap."""
 
+import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,8 +45,35 @@ def _queue(name: str, queue: QueueConfig) -> Iterator[Problem]:
         )
     if name in BUILT_IN and queue.action:
         yield Problem((*here, "action"), "is only for queues of your own; this one is zapd's and has its work")
-    if name not in BUILT_IN and queue.action not in ACTIONS:
+    elif queue.action == "flow":
+        yield Problem((*here, "action"), f"there are no flows in this release; should be one of: {', '.join(ACTIONS)}")
+    elif name not in BUILT_IN and queue.action not in ACTIONS:
         yield Problem((*here, "action"), f"should be one of: {', '.join(ACTIONS)}")
+    yield from _action(here, queue)
+
+
+def _action(here: Keys, queue: QueueConfig) -> Iterator[Problem]:
+    """The keys that belong to one action only."""
+    for action, keys in (("webhook", ("endpoint", "url", "secret")), ("listener", ("listener",))):
+        for key in keys:
+            if getattr(queue, key) and queue.action != action:
+                yield Problem((*here, key), f'is only for action = "{action}"', ((*here, "action"),))
+    if queue.action == "listener" and not queue.listener:
+        yield Problem((*here, "listener"), 'should name a callable such as "package.module:name"')
+    if queue.action != "webhook":
+        return
+    if bool(queue.endpoint) == bool(queue.url):
+        yield Problem((*here, "endpoint"), "should be the id of an endpoint; or give url and secret instead")
+    elif queue.url and not _is_secret(queue.secret):
+        yield Problem((*here, "secret"), 'should be "whsec_" and base64 of 24 to 64 bytes: every POST is signed')
+
+
+def _is_secret(text: str) -> bool:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_").encode("ascii"), validate=True)
+    except ValueError:  # also what binascii and the encoding say
+        return False
+    return text.startswith("whsec_") and 24 <= len(key) <= 64
 
 
 def _times(config: Config) -> Iterator[Problem]:

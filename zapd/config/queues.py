@@ -6,17 +6,40 @@ hold with three tries on that series; a fourth try, which alone would use the 90
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from zapd.config.values import Duration, Rate
+from zapd.config.values import Duration, HttpUrl, Rate, duration, none_if_empty
 
-ACTIONS = ("noop",)  #: what a job of an operator's own queue can do so far; webhook call, listener and flow come later
+ACTIONS = ("noop", "webhook", "listener")  #: what a job of an operator's own queue can do; flows come later
+LISTENER = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 NAME = r"^[a-z][a-z0-9_.-]*(:[a-z0-9_.-]+)*$"  #: no braces: the name is the hash tag of the queue's Redis keys
 MAX_NAME = 64
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _duration_or_none(value: object) -> object:
+    return None if value == "" else duration(value)
+
+
+class RetryRule(BaseModel):
+    """How errors of one class are tried again; None: as the queue says. `never` is one attempt in all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: Annotated[int, Field(ge=1, le=100)] | None = None
+    backoff: Annotated[float | None, BeforeValidator(_duration_or_none)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never(cls, value: object) -> object:
+        if value == "never":
+            return {"attempts": 1}
+        if not isinstance(value, dict):
+            raise ValueError('should be "never" or a table such as { attempts = 10, backoff = "30s" }')
+        return value
 
 
 class QueueConfig(BaseModel):
@@ -48,8 +71,30 @@ class QueueConfig(BaseModel):
     """Starts of jobs of one lane; "" for no limit."""
     lane_burst: Count = 1
     """Jobs of one lane that may start at once before its rate holds them back."""
+    jitter: Annotated[float, Field(ge=0, le=10)] = 0.1
+    """Share of a wait that is added to it at most, by chance, so that a herd spreads out."""
+    deadline: Annotated[float | None, BeforeValidator(_duration_or_none)] = None
+    """From when a job is due: a try that would start later is not made, the job is a dead letter; "" for none."""
+    retry: Mapping[str, RetryRule] = {}
+    """What is different for a class of errors: { timeout = "never", connect = { attempts = 10, backoff = "30s" } }."""
+    unique_policy: Literal["", "return-existing", "reject", "replace", "keep-last"] = ""
+    """What becomes of a job whose double has not ended; "" looks only at ids and keys that a job brings itself."""
+    unique_for: Annotated[float | None, BeforeValidator(_duration_or_none)] = None
+    """How long a key is taken at most, though its job has not ended; "" until it ends."""
+    kinds: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
+    """Kinds of jobs that the queue takes; [] takes every kind."""
+    keep_dead: Annotated[float | None, BeforeValidator(_duration_or_none)] = None
+    """How long its dead letters are kept; "" is [retention] dead_jobs."""
     action: str = ""
-    """What a job does; only for queues of your own, where it must be given: "noop" ends at once."""
+    """What a job does; only for queues of your own, which must say it: "noop", "webhook" or "listener"."""
+    endpoint: str = ""
+    """For "webhook": the id of the endpoint that gets each job as a signed POST."""
+    url: Annotated[HttpUrl | None, BeforeValidator(none_if_empty)] = None
+    """For "webhook" without an endpoint: where each job is POSTed to."""
+    secret: str = Field(default="", repr=False)
+    """For "webhook" with a url: what signs, "whsec_" and base64 of 24 to 64 bytes."""
+    listener: Annotated[str, Field(pattern=LISTENER + "|^$")] = ""
+    """For "listener": the Python callable that does each job, as "package.module:name"."""
 
 
 # The design's table. webhook:delivery takes its lane cap from [webhooks] endpoint_concurrency, message:send its lane

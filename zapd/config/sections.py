@@ -19,6 +19,7 @@ from zapd.config.values import (
     HttpUrl,
     Listen,
     Networks,
+    Rate,
     RedisUrl,
     Size,
     Words,
@@ -126,6 +127,12 @@ class JobsConfig(Section):
     """How often a daemon says in Redis that it is alive."""
     lease: Positive = 15.0
     """A daemon that was silent this long is taken for dead and its jobs run elsewhere; at least three heartbeats."""
+    payload_limit: Annotated[Size, Field(ge=1024, le=16 * 1024**2)] = 256 * 1024
+    """Largest payload of a job from the API; a larger one is refused, the others of the call are taken."""
+    bulk_limit: Annotated[Size, Field(ge=64 * 1024, le=256 * 1024**2)] = 32 * 1024**2
+    """Largest request body with jobs, which may be 10,000 at once; a larger one is answered with 413."""
+    retry_rate: Annotated[Rate, Field(gt=0)] = 3000.0
+    """How fast dead letters that are retried together start again, so that an outage does not end in a herd."""
 
 
 class WebhooksConfig(Section):

@@ -26,7 +26,8 @@ def none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
-def _duration(value: object) -> float:
+def duration(value: object) -> float:
+    """Seconds of `250ms`, `30s`, `5m`, `1h` or `7d`. Raises ValueError."""
     found = _NUMBER_UNIT.match(value) if isinstance(value, str) else None
     if found is None or found[2] not in _SECONDS:
         raise ValueError('should be a duration such as "250ms", "30s", "5m", "1h" or "7d"')
@@ -123,7 +124,7 @@ def _cron_line(value: str) -> str:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]  #: seconds
+Duration = Annotated[float, BeforeValidator(duration)]  #: seconds
 Rate = Annotated[float | None, BeforeValidator(_rate)]  #: per minute; None: no limit
 Size = Annotated[int, BeforeValidator(_size)]  #: bytes
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]

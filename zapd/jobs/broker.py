@@ -41,6 +41,7 @@ class Ending(StrEnum):
     PARK = "p"  #: snooze at the head of its lane, which waits as well
     DEAD = "x"
     HAND_BACK = "h"
+    CANCELED = "c"
 
 
 class Claimed(NamedTuple):
@@ -177,9 +178,15 @@ class Broker:
         found: int = await self._call("recover", queue, self.consumer, number, *running)
         return found
 
-    async def heartbeat(self, queue: str) -> None:
-        """Say that this daemon is alive; from the loop that runs the jobs, so that a wedged one loses them."""
-        await self._beat("beat", queue, self.consumer, self._ttl_ms)
+    async def heartbeat(self, queue: str) -> list[tuple[str, int]]:
+        """Say that this daemon is alive; from the loop that runs the jobs, so that a wedged one loses them.
+
+        Returns what of its claims somebody wants ended: job id and fence.
+        """
+        canceled: list[bytes] = await self._beat("beat", queue, self.consumer, self._ttl_ms)
+        mine = self.consumer.encode() + b"|"
+        pairs = zip(canceled[0::2], canceled[1::2], strict=True)
+        return [(job.decode(), int(claim.removeprefix(mine))) for job, claim in pairs if claim.startswith(mine)]
 
     async def reclaim(self, queue: str, *, others: bool, limit: int = 100) -> int:
         """Take jobs from dead daemons, a crash counted for each. `others`: also those of other nodes."""
@@ -203,6 +210,13 @@ class Broker:
         self._known(queue)
         moved: int = await self._call("priority", queue, job_id, priority)
         return None if moved < 0 else moved == 1
+
+    async def stop_running(self, queue: str, job_id: str) -> bool:
+        """Take a job out wherever it is: also tell the daemon that runs it. False: it is in none of these places."""
+        self._known(queue)
+        place: int = await self._call("cancel", queue, job_id, 1)
+        self._metrics[queue].outcomes["canceled"] += place == 1
+        return place > 0
 
     async def pause(self, queue: str) -> None:
         """Claims give nothing until `resume`, on every daemon and over restarts."""

@@ -30,10 +30,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It failed and burns an attempt. `after` seconds at least, else the queue's own backoff."""
+    """It failed and burns an attempt. `after` seconds at least, else the queue's own backoff.
+
+    `kind` is the class of the error, for the queue's retry policy: `timeout`, `connect`, an exception's name …
+    """
 
     error: str
     after: float | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

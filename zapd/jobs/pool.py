@@ -12,7 +12,7 @@ from zapd.jobs.broker import Broker, Claimed, Ending, Finished
 from zapd.jobs.finish import FinishBuffer
 from zapd.jobs.job import Discard, Done, Handler, Job, Outcome, Retry, Snooze
 from zapd.jobs.metrics import QueueNumbers
-from zapd.jobs.settings import QueueSettings
+from zapd.jobs.settings import QueueSettings, RetryRule
 
 log = structlog.get_logger("zapd.jobs")
 
@@ -24,11 +24,14 @@ GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
 _SHRINK_AFTER = 10.0  # seconds of little use before a step down
 _SMALL_POOL = 8  # slots that one claim may fill
 _CANCEL_GRACE = 2.0  # seconds for handlers to end after they were canceled
-_TIMEOUT, _DRAIN, _ENDED = "timeout", "drain", "ended"
+_TIMEOUT, _DRAIN, _ENDED, _CANCELED = "timeout", "drain", "ended", "canceled"
+_CANCEL = Discard("canceled")  # somebody took the job back while it ran; it is no dead letter
 _OUTCOMES = frozenset((Done, Retry, Snooze, Discard))
 
 #: Called before a job goes to the dead letters: SQL must know first. Raising keeps the job alive.
 OnDead = Callable[[Job, str, str], Awaitable[None]]
+#: Called with queue, id, number and error of a try that failed and will be repeated.
+OnRetry = Callable[[str, str, int, str], None]
 #: Called with (tenant, id) of jobs that are over: done, discarded or dead.
 OnFinished = Callable[[Sequence[tuple[str, str]]], None]
 
@@ -36,10 +39,11 @@ OnFinished = Callable[[Sequence[tuple[str, str]]], None]
 class _Run:
     """A job that runs. `stopped`: why we canceled it, or that its handler ended and its timeout is over."""
 
-    __slots__ = ("claimed", "deadline", "stopped", "task")
+    __slots__ = ("claimed", "deadline", "started", "stopped", "task")
 
-    def __init__(self, claimed: Claimed, deadline: float) -> None:
+    def __init__(self, claimed: Claimed, started: float, deadline: float) -> None:
         self.claimed = claimed
+        self.started = started
         self.deadline = deadline
         self.stopped = ""
         self.task: asyncio.Task[None] | None = None
@@ -59,6 +63,7 @@ class Pool:
         now_ms: Callable[[], int],
         random: Callable[[], float],
         numbers: QueueNumbers,
+        on_retry: OnRetry = lambda _queue, _job, _attempt, _error: None,
     ) -> None:
         self.queue = queue
         self.on_slot: Callable[[], None] = _nothing  #: set by the dispatcher: a slot became free
@@ -66,10 +71,11 @@ class Pool:
         self._handler = handler
         self._on_dead = on_dead
         self._on_finished = on_finished
+        self._on_retry = on_retry
         self._now_ms = now_ms
         self._random = random
         self._numbers = numbers
-        self._backoff = Backoff(base=queue.backoff, factor=queue.backoff_factor)
+        self._backoff = backoff_of(queue)
         self._limit = queue.concurrency
         self._resized_at = 0.0
         self._running: dict[_Run, None] = {}  # in order of their deadline, because the timeout is the same for all
@@ -102,19 +108,40 @@ class Pool:
         if claims:
             failpoint.reached("job.claimed")
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.queue.timeout
+        now = loop.time()
+        deadline = now + self.queue.timeout
         running = {run.claimed.job.id for run in self._running}
         for claimed in claims:
             if claimed.job.id in running:
                 ending = Ending.PARK if claimed.job.lane else Ending.SNOOZE
                 self._buffer.add(Finished(claimed, ending, round(_TWICE_WAIT * 1000)))
                 continue
-            run = _Run(claimed, deadline)
+            run = _Run(claimed, now, deadline)
             self._running[run] = None
             run.task = loop.create_task(self._work(run), name=claimed.job.id)
         if self._timer is None and self._running:
             self._timer = loop.call_at(deadline, self._stop_late)
         self._show()
+
+    def cancel(self, job_id: str, fence: int | None = None) -> bool:
+        """Stop a job that runs here; it ends as canceled, unless its handler ends first. False: it does not run here.
+
+        With a fence only that very claim is stopped.
+        """
+        for run in self._running:
+            job, its = run.claimed
+            if job.id == job_id and not run.stopped and fence in (None, its):
+                run.stopped = _CANCELED
+                if run.task:
+                    run.task.cancel()
+                return True
+        return False
+
+    def started(self, job_id: str) -> float | None:
+        """For how many seconds the job runs here; None: it does not."""
+        now = asyncio.get_running_loop().time()
+        found = [run for run in self._running if run.claimed.job.id == job_id]
+        return now - found[0].started if found else None
 
     def resize(self, *, more: bool) -> None:
         """Move the limit: doubled while all are busy and `more` waits, halved after a time of little use."""
@@ -131,7 +158,7 @@ class Pool:
     def configure(self, queue: QueueSettings) -> None:
         """New settings, for the jobs that start from now on."""
         self.queue = queue
-        self._backoff = Backoff(base=queue.backoff, factor=queue.backoff_factor)
+        self._backoff = backoff_of(queue)
         self._limit = min(max(self._limit, queue.concurrency), queue.max_concurrency)
         self._show()
 
@@ -188,23 +215,39 @@ class Pool:
     async def _perform(self, run: _Run) -> Outcome | None:
         """What the handler says; None when a drain stopped it."""
         job = run.claimed.job
-        if job.crashes >= CRASH_LIMIT:
-            return Discard("poison", f"its worker died {job.crashes} times")
+        if given_up := self._given_up(job):
+            return given_up
         try:
             outcome = await self._handler(job)
             if type(outcome) not in _OUTCOMES:
                 raise TypeError(f"a handler returned {type(outcome).__name__}")
             return outcome
         except asyncio.CancelledError:
-            if run.stopped == _DRAIN:
-                return None
-            return Retry(f"timeout after {self.queue.timeout:g} s" if run.stopped == _TIMEOUT else "canceled")
+            return self._stopped(run)
         except Unavailable as error:  # not the job's fault: no attempt is burnt, and its lane keeps its order
             log.warning("job.waiting", queue=job.queue, job=job.id, reason=str(error)[:200])
             return Snooze(AWAY_WAIT, park_lane=True)
         except Exception as error:  # whatever a handler does, its job has an end
             log.warning("job.raised", queue=job.queue, job=job.id, attempt=job.attempt, error=type(error).__name__)
-            return Retry(repr(error))
+            return Retry(repr(error), kind=" ".join(cls.__name__ for cls in type(error).__mro__[:-2]))
+
+    def _given_up(self, job: Job) -> Discard | None:
+        """Why it is not even started."""
+        if job.crashes >= CRASH_LIMIT:
+            return Discard("poison", f"its worker died {job.crashes} times")
+        if job.attempt == 1 and self._past_deadline(job, 0):
+            return Discard("expired", f"it did not start within {self.queue.deadline:g} s")
+        return None
+
+    def _stopped(self, run: _Run) -> Outcome | None:
+        """What becomes of a job whose handler was canceled."""
+        if run.stopped == _DRAIN:
+            return None
+        if run.stopped == _CANCELED:
+            return _CANCEL
+        if run.stopped == _TIMEOUT:
+            return Retry(f"timeout after {self.queue.timeout:g} s", kind="timeout")
+        return Retry("canceled", kind="canceled")
 
     async def _ending(self, claimed: Claimed, outcome: Outcome | None) -> Finished:
         job = claimed.job
@@ -216,17 +259,37 @@ class Pool:
             case Snooze(seconds, park_lane):
                 ending = Ending.PARK if park_lane and job.lane else Ending.SNOOZE
                 return Finished(claimed, ending, round(seconds * 1000))
+            case Discard() if outcome is _CANCEL:
+                return Finished(claimed, Ending.CANCELED)
             case Discard(reason, error):
                 return await self._bury(claimed, reason, error)
-            case Retry(error, _) if job.attempt >= self.queue.attempts:
-                return await self._bury(claimed, "attempts", error)
-            case Retry(_, after):
-                return Finished(claimed, Ending.RETRY, round(self._delay(job, after) * 1000))
+            case Retry():
+                return await self._again(claimed, outcome)
 
-    def _delay(self, job: Job, after: float | None) -> float:
-        if after is None:
+    async def _again(self, claimed: Claimed, failed: Retry) -> Finished:
+        job, rule = claimed.job, self.queue.rule(failed.kind)
+        if job.attempt >= (rule.attempts or self.queue.attempts):
+            return await self._bury(claimed, "attempts", failed.error)
+        delay = self._delay(job, failed.after, rule)
+        if self._past_deadline(job, delay):
+            return await self._bury(claimed, "expired", failed.error)
+        self._on_retry(job.queue, job.id, job.attempt, failed.error)
+        return Finished(claimed, Ending.RETRY, round(delay * 1000))
+
+    def _delay(self, job: Job, after: float | None, rule: RetryRule) -> float:
+        if after is not None:
+            return Backoff(base=after, cap=after, jitter=self.queue.jitter).delay(1, random=self._random)
+        if rule.backoff is None:
             return self._backoff.delay(job.attempt, random=self._random)
-        return Backoff(base=after, cap=after).delay(1, random=self._random)
+        own = Backoff(base=rule.backoff, factor=self.queue.backoff_factor, jitter=self.queue.jitter)
+        return own.delay(job.attempt, random=self._random)
+
+    def _past_deadline(self, job: Job, delay: float) -> bool:
+        """Whether a try that starts after `delay` would start too late."""
+        if self.queue.deadline is None:
+            return False
+        since = max(job.created_at, job.due_at)
+        return self._now_ms() + delay * 1000 > since + self.queue.deadline * 1000
 
     async def _bury(self, claimed: Claimed, reason: str, error: str) -> Finished:
         job = claimed.job
@@ -255,7 +318,7 @@ class Pool:
                 log.warning("job.fenced", queue=job.queue, job=job.id)
                 continue
             self._count(result)
-            if ending is Ending.DONE or ending is Ending.DEAD:
+            if ending is Ending.DONE or ending is Ending.DEAD or ending is Ending.CANCELED:
                 over.append((job.tenant, job.id))
         if over:
             self._on_finished(over)
@@ -269,6 +332,8 @@ class Pool:
                 outcomes["done"] += 1
             case Ending.RETRY:
                 outcomes["retry"] += 1
+            case Ending.CANCELED:
+                outcomes["canceled"] += 1
             case Ending.SNOOZE | Ending.PARK:
                 outcomes["snooze"] += 1
             case Ending.DEAD:
@@ -281,6 +346,11 @@ class Pool:
 
 
 _OWN_REASONS = ("attempts", "poison")
+
+
+def backoff_of(queue: QueueSettings) -> Backoff:
+    """The waits between the tries of a queue."""
+    return Backoff(base=queue.backoff, factor=queue.backoff_factor, jitter=queue.jitter)
 
 
 def _nothing() -> None:

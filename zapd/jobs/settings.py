@@ -1,6 +1,18 @@
 """What the operator says of one queue."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryRule:
+    """What is different for one class of errors; None: as the queue says. One attempt in all means no retry."""
+
+    attempts: int | None = None
+    backoff: float | None = None
+
+
+_AS_QUEUE = RetryRule()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,3 +33,12 @@ class QueueSettings:
     lane_cap: int = 1  #: jobs of one lane at once; 1 keeps their order
     lane_rate_per_minute: float | None = None
     lane_burst: int = 1
+    retry: Mapping[str, RetryRule] = field(default_factory=dict)  #: by class of the error
+    jitter: float = 0.1  #: share of a wait that is added at most
+    deadline: float | None = None  #: from when it is due; no try starts later
+
+    def rule(self, kinds: str) -> RetryRule:
+        """The rule for an error whose class and ancestors are `kinds`, the nearest first."""
+        if not self.retry:
+            return _AS_QUEUE
+        return next((self.retry[kind] for kind in kinds.split() if kind in self.retry), _AS_QUEUE)

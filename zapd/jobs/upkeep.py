@@ -34,12 +34,14 @@ class Upkeep:
         sweep_every: float = 5.0,
         clean_every: float = 60.0,
         heartbeat_ttl: float = HEARTBEAT_TTL,
+        on_cancel: Callable[[str, str, int], object] = lambda _queue, _job, _fence: None,
     ) -> None:
         self._broker = broker
         self._metrics = metrics.queues
         self._random = random
         self._rounds = ((self._beat, beat_every), (self._sweep, sweep_every), (self._clean, clean_every))
         self._ttl = heartbeat_ttl
+        self._on_cancel = on_cancel
         self._contact_since: float | None = None
         self._stop = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -88,7 +90,8 @@ class Upkeep:
     async def _beat(self) -> None:
         try:
             for queue in self._broker.queues:
-                await self._broker.heartbeat(queue)
+                for job_id, fence in await self._broker.heartbeat(queue):
+                    self._on_cancel(queue, job_id, fence)
         except Unavailable:
             self._contact_since = None
             raise

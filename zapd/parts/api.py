@@ -8,6 +8,7 @@ from zapd.operations import Operations
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.jobs import Jobs
 from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.storage import Storage
@@ -21,7 +22,7 @@ from zapd.web.audit import Audit
 from zapd.web.auth import Access
 from zapd.web.dashboard.logins import Logins
 from zapd.web.dashboard.turns import Turns
-from zapd.web.dependencies import Given, SessionPace, given
+from zapd.web.dependencies import Given, JobLimits, SessionPace, given
 from zapd.web.keyring import Keyring
 from zapd.web.limits import Pace
 from zapd.web.server import Server
@@ -39,6 +40,7 @@ class Api:
         accounts: Accounts,
         media: Media,
         messages: Messages,
+        jobs: Jobs,
         *,
         operations: Operations,
         state: State,
@@ -67,7 +69,7 @@ class Api:
                 *of_accounts(basis, storage, accounts, messages, operations),
                 *of_media(storage, media),
                 *of_webhooks(storage, webhooks, operations),
-                *of_queues(basis, engine, operations),
+                *of_queues(basis, storage, engine, jobs),
                 given(need.SYSTEM, state),
                 given(need.METRICS, Exposition(registry=basis.registry).render),
                 given(need.KEYRING, keyring),
@@ -144,13 +146,20 @@ def of_webhooks(storage: Storage, webhooks: Webhooks, operations: Operations) ->
     ]
 
 
-def of_queues(basis: Basis, engine: Engine, operations: Operations) -> list[Given]:
-    """For queues and jobs."""
+def of_queues(basis: Basis, storage: Storage, engine: Engine, jobs: Jobs) -> list[Given]:
+    """For queues, jobs, dead letters and batches."""
+    limits = basis.config.jobs
     return [
         given(need.JOBS, engine.broker),
         given(need.QUEUES, basis.config.queues),
-        given(need.ENQUEUE, operations.enqueue),
-        given(need.CANCEL_JOB, operations.cancel_job),
+        given(need.JOB_LIMITS, JobLimits(payload=limits.payload_limit, body=limits.bulk_limit)),
+        given(need.ENQUEUER, jobs.enqueuer),
+        given(need.OUTBOX, storage.outbox),
+        given(need.DEAD, jobs.dead),
+        given(need.BATCHES, jobs.batches),
+        given(need.BATCH_ROWS, storage.batches),
+        given(need.NOTES, engine.notes),
+        given(need.STARTED, engine.started),
     ]
 
 

@@ -13,6 +13,7 @@ from zapd.jobs.dispatcher import Dispatcher
 from zapd.jobs.embedded import EmbeddedRedis
 from zapd.jobs.epoch import Epoch
 from zapd.jobs.metrics import JobMetrics
+from zapd.jobs.notes import Notes
 from zapd.jobs.pool import OnDead, Pool
 from zapd.jobs.scripts import Scripts
 from zapd.jobs.upkeep import Upkeep
@@ -58,12 +59,16 @@ class Engine:
             now_ms=now_ms,
             metrics=self.outbox_metrics,
         )
+        self.notes = Notes(
+            scripts=Scripts(client=self.commands, metrics=self.metrics, prefix=config.redis.prefix), now_ms=now_ms
+        )
         self.upkeep = Upkeep(
             broker=self.broker,
             metrics=self.metrics,
             random=random.random,
             beat_every=config.jobs.heartbeat,
             heartbeat_ttl=config.jobs.lease,
+            on_cancel=self._cancel,
         )
         self.pools: list[Pool] = []
         self.dispatcher: Dispatcher
@@ -94,12 +99,37 @@ class Engine:
                 now_ms=now_ms,
                 random=random.random,
                 numbers=self.metrics.queues[name],
+                on_retry=self.notes.failed,
             )
             for name, its in work.items()
         ]
         self.dispatcher = Dispatcher(
             broker=self.broker, pools=self.pools, max_in_flight=self._config.jobs.max_in_flight
         )
+
+    async def stop_job(self, queue: str, job_id: str) -> bool:
+        """Take a job out of Redis; one that runs is canceled, here at once, elsewhere at the next heartbeat."""
+        there = await self.broker.stop_running(queue, job_id)
+        self._cancel(queue, job_id, None)
+        return there
+
+    async def runs(self, queue: str, job_id: str) -> bool:
+        """Whether a handler has the job now, on any daemon."""
+        view = await self.broker.job(queue, job_id)
+        return view is not None and view.state == "active"
+
+    def started(self, queue: str, job_id: str) -> float | None:
+        """For how many seconds the job runs here; None: it does not."""
+        pool = self._pool(queue)
+        return pool.started(job_id) if pool else None
+
+    def _cancel(self, queue: str, job_id: str, fence: int | None) -> None:
+        pool = self._pool(queue)
+        if pool:
+            pool.cancel(job_id, fence)
+
+    def _pool(self, queue: str) -> Pool | None:
+        return next((pool for pool in self.pools if pool.queue.name == queue), None)
 
     def wake(self, queue: str) -> None:
         """Something is to be claimed on this queue."""

@@ -4,16 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zapd.config import Config
-from zapd.jobs.job import Done, Handler, Job, Outcome
+from zapd.jobs.job import Handler, Job
 from zapd.jobs.pool import OnDead
-from zapd.jobs.settings import QueueSettings
+from zapd.jobs.settings import QueueSettings, RetryRule
 
 DELIVERY_GRACE = 5.0  #: seconds a delivery has beyond its POST, to be loaded and recorded
-
-
-async def noop(_job: Job) -> Outcome:
-    """The action of a queue that exists for measuring."""
-    return Done()
 
 
 async def no_mourning(_job: Job, _reason: str, _error: str) -> None:
@@ -29,11 +24,6 @@ class Work:
 
 
 WorkTable = Mapping[str, Work]  #: queue → its work
-
-
-def own_queues(config: Config) -> dict[str, Work]:
-    """The work of the queues that the operator defined."""
-    return {name: Work(noop) for name, queue in config.queues.items() if queue.action == "noop"}
 
 
 def settings_of(name: str, config: Config) -> QueueSettings:
@@ -60,4 +50,7 @@ def settings_of(name: str, config: Config) -> QueueSettings:
         lane_cap=lane_cap,
         lane_rate_per_minute=lane_rate,
         lane_burst=lane_burst,
+        jitter=queue.jitter,
+        deadline=queue.deadline,
+        retry={kind: RetryRule(attempts=rule.attempts, backoff=rule.backoff) for kind, rule in queue.retry.items()},
     )

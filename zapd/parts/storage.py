@@ -3,10 +3,12 @@
 import os
 
 from zapd.parts.basis import Basis
+from zapd.store.batches import BatchStore
 from zapd.store.connections import ConnectionStore
 from zapd.store.conversations import ConversationStore
 from zapd.store.credentials import CredentialStore
 from zapd.store.database import Database
+from zapd.store.dead_letters import DeadLetterStore
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
 from zapd.store.events import EventStore
@@ -47,7 +49,9 @@ class Storage:
         self.events = EventStore(database=database, reader=reader)
         self.endpoints = EndpointStore(database=database, reader=reader, vault=vault)
         self.deliveries = DeliveryStore(database=database, reader=reader)
-        self.outbox = OutboxStore(database=database)
+        self.outbox = OutboxStore(database=database, reader=reader)
+        self.dead_letters = DeadLetterStore(database=database, reader=reader)
+        self.batches = BatchStore(database=database, reader=reader)
         self.inbox = InboxStore(reader=reader)
         self.idempotency = IdempotencyStore(reader=reader)
         self.media = MediaStore(database=database, reader=reader)

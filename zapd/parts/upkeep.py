@@ -10,6 +10,7 @@ from zapd.jobs.server import RedisServer
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.jobs import Jobs
 from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.storage import Storage
@@ -19,11 +20,11 @@ from zapd.store.purge import Purge
 from zapd.store.settings import CronStore
 
 
-def janitor(basis: Basis, storage: Storage, engine: Engine, media: Media) -> Janitor:
+def janitor(basis: Basis, storage: Storage, engine: Engine, media: Media, jobs: Jobs) -> Janitor:
     """What deletes the old."""
 
     async def clean_queue(queue: str) -> int:
-        return sum(await engine.broker.clean(queue))
+        return sum(await engine.broker.clean(queue)) + await jobs.dead.clean(queue)
 
     return Janitor(
         retention=retention_of(basis.config),

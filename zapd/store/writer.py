@@ -74,6 +74,17 @@ class Writer:
         """
         return await self._join(Commit(guard, then))
 
+    async def commit_each(self, guards: Sequence[Change]) -> list[Row | BaseException | None]:
+        """Each as a commit of its own, of which many share a transaction: its row, None, or the error it met.
+
+        For thousands at once: no task is made for each.
+        """
+        answers: list[Row | BaseException | None] = []
+        for start in range(0, len(guards), MAX_BATCH):
+            asked = [await self._put(Commit(guard, ())) for guard in guards[start : start + MAX_BATCH]]
+            answers += await asyncio.gather(*asked, return_exceptions=True)
+        return answers
+
     async def commit_all(self, changes: Sequence[Change]) -> None:
         """Do all the changes, or none. Raises as `commit`."""
         if changes:
@@ -94,6 +105,9 @@ class Writer:
         await self._link.close()
 
     async def _join(self, commit: Commit) -> Row | None:
+        return await (await self._put(commit))
+
+    async def _put(self, commit: Commit) -> asyncio.Future[Row | None]:
         while len(self._queue) >= MAX_WAITING and not self._stopping:
             self._room.clear()
             await self._room.wait()
@@ -102,7 +116,7 @@ class Writer:
         done: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
         self._queue.append(_Caller(commit, done))
         self._wake.set()
-        return await done
+        return done
 
     async def _flush(self) -> None:
         async with self._writing:

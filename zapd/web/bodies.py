@@ -5,8 +5,10 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from zapd.config.values import duration
+from zapd.enqueue import Policy
 from zapd.errors import FieldError, InvalidInput
 from zapd.jobs.job import MAX_PRIORITY
 from zapd.model.access import Scope
@@ -26,6 +28,8 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 Priority = Annotated[int, Field(ge=1, le=MAX_PRIORITY, description="the higher, the more urgent")]
 Payload = dict[str, Any]
+#: A span of time: a number of seconds, or text such as "90s", "10m", "1d".
+Seconds = Annotated[float, BeforeValidator(lambda value: duration(value) if isinstance(value, str) else value)]
 _ONE_LINE = r"^[^|\x00-\x1f\x7f]*$"  # the engine keeps kind and lane in a header line whose fields `|` parts
 
 
@@ -134,29 +138,93 @@ class CreateTenant(Body):
     name: Label
 
 
-class JobItem(Body):
-    """One job for a queue of the operator's."""
+class JobSpec(Body):
+    """What a job of an own queue is made of."""
 
-    id: Id | None = None
     kind: str = Field(default="", max_length=64, pattern=_ONE_LINE)
     payload: Any
     priority: Priority | None = None
-    run_at: AwareDatetime | None = None
     lane: str = Field(default="", max_length=200, pattern=_ONE_LINE)
 
 
+class JobItem(JobSpec):
+    """One job for a queue of the operator's. Without `unique_…` the queue's own rules hold."""
+
+    id: Id | None = None
+    run_at: AwareDatetime | None = None
+    unique_key: str | None = Field(default=None, min_length=1, max_length=200, pattern=_ONE_LINE)
+    unique_for: Seconds | None = Field(default=None, gt=0, description="seconds, or text such as `10m`")
+    unique_policy: Policy | None = None
+
+
+class BatchJob(JobSpec):
+    """A job of a batch, or a step of a chain."""
+
+    queue: str = Field(min_length=1, max_length=64)
+
+
+class BatchCallback(JobSpec):
+    """What happens when all have ended: a job in `queue`, or a webhook to an endpoint, or both.
+
+    The job's payload is `{"batch_id", "kind", "total", "succeeded", "failed", "data": payload}`.
+    """
+
+    payload: Any = None
+    queue: str | None = Field(default=None, min_length=1, max_length=64)
+    endpoint_id: str | None = Field(default=None, min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _one(self) -> "BatchCallback":
+        if self.queue is None and self.endpoint_id is None:
+            raise ValueError("give queue or endpoint_id")
+        return self
+
+
+class CreateBatch(Body):
+    """Jobs that belong together: `jobs` side by side or `chain` one after the other."""
+
+    id: Id | None = None
+    jobs: list[BatchJob] | None = Field(default=None, min_length=1, max_length=MAX_ITEMS)
+    chain: list[BatchJob] | None = Field(default=None, min_length=1, max_length=1000)
+    callback: BatchCallback | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "CreateBatch":
+        if (self.jobs is None) == (self.chain is None):
+            raise ValueError("give either jobs or chain")
+        return self
+
+
 class EnqueueJobs(Body):
-    """Jobs to enqueue; each is checked by itself, as a `JobItem`."""
+    """Jobs to enqueue; each is checked by itself, so that one that is wrong does not keep out the others."""
 
-    jobs: list[Any] = Field(min_length=1, max_length=MAX_ITEMS)
+    jobs: list[JobItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
-class DeadFilter(Body):
-    """Which dead letters. Without any field: all of them."""
+class RetryDead(Body):
+    """Which dead letters to run again; without any field all of them. `rate`: at most so many per second."""
 
     queue: str | None = None
     reason: str | None = None
+    kind: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    text: str | None = Field(default=None, max_length=200)
     ids: list[str] | None = Field(default=None, max_length=MAX_ITEMS)
+    limit: int = Field(default=MAX_ITEMS, ge=1, le=MAX_ITEMS)
+    rate: float | None = Field(default=None, gt=0, le=100_000)
+
+
+class EditDead(Body):
+    """Another payload for the job."""
+
+    payload: Any
+
+
+class RetryOneDead(Body):
+    """Run it again; with a payload: with that one."""
+
+    payload: Any = None
 
 
 class CleanQueues(Body):

@@ -1,141 +1,172 @@
-"""Dead letters of all queues: list, retry, delete, alone (through /jobs) or by filter."""
+"""Dead letters of all queues: list, inspect, edit, retry, export, delete; alone or by filter."""
 
-from dataclasses import replace
-
-import orjson
 from aiohttp import web
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from typing_extensions import TypedDict
 
-from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
-from zapd.jobs.inspect import JobView
-from zapd.jobs.job import Job
-from zapd.messaging.accounts import SEND
-from zapd.web import bodies
+from zapd.actions.envelope import changed
+from zapd.dead_letters import cursor_of, line_of, place_of
+from zapd.errors import FieldError, InvalidInput, NotFound
+from zapd.model.dead_letter import DeadFilter, DeadLetter
+from zapd.web import answers, bodies, items
 from zapd.web import dependencies as need
-from zapd.web.answers import JobAnswer, Page, answer
+from zapd.web.answers import Time, answer
 from zapd.web.auth import key_of
-from zapd.web.dependencies import JobState
-from zapd.web.pages import PageQuery, Query, parsed_query
-from zapd.web.queues import jobs_page
-
-DELIVERY = "webhook:delivery"
-STEP = 200  #: jobs read at once
+from zapd.web.pages import PageQuery, Query, page, parsed_query
 
 
 class DeadQuery(PageQuery):
-    """Dead letters of one queue or of all; the oldest of each queue first."""
-
-    queue: str | None = None
-
-
-class PurgeQuery(Query):
-    """Which dead letters to delete. `all=true` stands for no filter."""
+    """Which dead letters, the newest first. `text` is looked for in error, reason, id, kind and lane."""
 
     queue: str | None = None
     reason: str | None = None
+    kind: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    text: str | None = Field(default=None, max_length=200)
+
+
+class ExportQuery(Query):
+    """Which dead letters to export."""
+
+    queue: str | None = None
+    reason: str | None = None
+    kind: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    text: str | None = Field(default=None, max_length=200)
+
+
+class PurgeQuery(ExportQuery):
+    """Which dead letters to delete. `all=true` stands for no filter."""
+
     all: bool = False
     limit: int = Field(default=bodies.MAX_ITEMS, ge=1, le=bodies.MAX_ITEMS)
 
 
 class RetriedAnswer(TypedDict):
-    """`passed` counts those whose message or delivery had moved on: there was nothing to retry."""
+    """`passed` counts those whose message or delivery had moved on: there was nothing to retry.
+
+    `last_at` is when the last of them starts: they are spread, so that an outage does not end in a herd.
+    """
 
     retried: int
     passed: int
+    last_at: Time | None
 
 
 class PurgedAnswer(TypedDict):
-    """How many were deleted."""
+    """How many were deleted, and how many more fit."""
 
     deleted: int
+    left: int
 
 
 async def index(request: web.Request) -> web.Response:
-    """Dead letters, queue by queue."""
+    """Dead letters, the newest first."""
     query = parsed_query(request, DeadQuery)
-    names = _queues(request, query.queue)
-    named, _, after = (query.after or "").partition("/")  # a cursor is a queue and the place in it
-    if named in names:
-        names = names[names.index(named) :]
-    letters: list[JobAnswer] = []
-    following: str | None = None
-    for number, name in enumerate(names):
-        wanted = PageQuery(after=after or None, limit=query.limit - len(letters))
-        found = await jobs_page(request, name, JobState.DEAD, wanted)
-        letters, after = letters + found["data"], ""
-        if found["next"]:
-            following = f"{name}/{found['next']}"
-        elif len(letters) == query.limit and number + 1 < len(names):
-            following = f"{names[number + 1]}/"
-        if following:
-            break
-    return answer(Page[JobAnswer](data=letters, next=following))
+    after = place_of(query.after) if query.after else None
+    wanted = _filter(request, query)
+    found = await request.app[need.DEAD].listed(_tenant(request), wanted, after=after, limit=query.limit + 1)
+    return answer(page(found, query.limit, answers.dead_job, cursor_of))
+
+
+async def show(request: web.Request) -> web.Response:
+    """One dead letter."""
+    return answer(answers.dead_job(await _existing(request)))
+
+
+async def edit(request: web.Request) -> web.Response:
+    """Another payload, for when it runs again."""
+    body = await bodies.parsed(request, bodies.EditDead)
+    letter = await _existing(request)
+    stored = _stored(request, letter, body.payload)
+    return answer(answers.dead_job(await request.app[need.DEAD].edit(letter.tenant, letter.id, stored)))
+
+
+async def retry_one(request: web.Request) -> web.Response:
+    """Run one dead job again, with another payload if one is given."""
+    body = await bodies.parsed(request, bodies.RetryOneDead)
+    letter = await _existing(request)
+    dead = request.app[need.DEAD]
+    if "payload" in body.model_fields_set:
+        letter = await dead.edit(letter.tenant, letter.id, _stored(request, letter, body.payload))
+    await dead.retry(letter)
+    return answer(RetriedAnswer(retried=1, passed=0, last_at=None), 202)
 
 
 async def retry(request: web.Request) -> web.Response:
-    """Run dead jobs again, at most 10,000 a call."""
-    wanted = await bodies.parsed(request, bodies.DeadFilter)
-    retried = passed = 0
-    for job in await _matching(request, wanted, bodies.MAX_ITEMS):
-        try:
-            await retry_job(request.app, job)
-            retried += 1
-        except (Conflict, NotFound):
-            await request.app[need.JOBS].drop_dead(job.queue, job.id)
-            passed += 1
-    return answer(RetriedAnswer(retried=retried, passed=passed), 202)
+    """Run dead jobs again, at most 10,000 a call, the oldest first, spread by `rate`."""
+    body = await bodies.parsed(request, bodies.RetryDead)
+    wanted = _filter(request, body, None if body.ids is None else tuple(body.ids))
+    retried, passed, last = await request.app[need.DEAD].retry_all(
+        _tenant(request), wanted, most=body.limit, rate=body.rate
+    )
+    last_at = answers.at(request.app[need.NOW_MS]() + last) if retried else None
+    return answer(RetriedAnswer(retried=retried, passed=passed, last_at=last_at), 202)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete one dead letter."""
+    await request.app[need.DEAD].drop(await _existing(request))
+    return web.Response(status=204)
 
 
 async def purge(request: web.Request) -> web.Response:
     """Delete dead jobs. Their messages and deliveries stay as they are."""
     query = parsed_query(request, PurgeQuery)
-    if not (query.queue or query.reason or query.all):
+    if not query.all and not query.model_fields_set - {"limit", "all"}:
         raise InvalidInput(FieldError("all", "give a filter, or all=true to delete every dead letter"))
-    wanted = bodies.DeadFilter(queue=query.queue, reason=query.reason)
-    found = await _matching(request, wanted, query.limit)
-    deleted = sum([await request.app[need.JOBS].drop_dead(job.queue, job.id) for job in found])
-    return answer(PurgedAnswer(deleted=deleted))
+    dead, tenant, wanted = request.app[need.DEAD], _tenant(request), _filter(request, query)
+    deleted = await dead.purge(tenant, wanted, most=query.limit)
+    return answer(PurgedAnswer(deleted=deleted, left=await dead.count(tenant, wanted)))
 
 
-async def retry_job(app: web.Application, job: Job) -> None:
-    """Run a dead job again: through the thing it is about when that has a state, else with a commit of its own.
-
-    Raises Conflict or NotFound when the thing moved on.
-    """
-    if job.queue == SEND:
-        await app[need.MESSAGING].retry(job.tenant, orjson.loads(job.payload)["message_id"])
-    elif job.queue == DELIVERY:
-        await app[need.RETRY_DELIVERY](job.tenant, orjson.loads(job.payload)["delivery_id"])
-    else:
-        now = app[need.NOW_MS]()
-        await app[need.ENQUEUE]([replace(job, created_at=now, due_at=0, attempt=1, crashes=0)])
-    await app[need.JOBS].drop_dead(job.queue, job.id)
-
-
-async def _matching(request: web.Request, wanted: bodies.DeadFilter, limit: int) -> list[Job]:
-    """The caller's dead jobs that fit, at most `limit`; all are read before anything is done to them."""
-    tenant, ids = key_of(request).tenant, None if wanted.ids is None else frozenset(wanted.ids)
-    fitting: list[Job] = []
-    for queue in _queues(request, wanted.queue):
-        after: str | None = None
-        while len(fitting) < limit:
-            found = await request.app[need.JOBS].list_jobs(queue, JobState.DEAD, after, STEP)
-            letters = [(view, view.job) for view in found.jobs if view.job and view.job.tenant == tenant]
-            fitting += [job for view, job in letters if _fits(view, wanted.reason, ids)]
-            after = found.next
-            if after is None:
-                break
-    return fitting[:limit]
+async def export(request: web.Request) -> web.StreamResponse:
+    """Dead letters as JSON lines, the newest first, as many as there are."""
+    wanted = _filter(request, parsed_query(request, ExportQuery))
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    lines: list[bytes] = []
+    async for letter in request.app[need.DEAD].every(_tenant(request), wanted):
+        lines.append(line_of(dict(answers.dead_job(letter))))
+        if len(lines) >= 100:
+            await response.write(b"".join(lines))
+            lines = []
+    if lines:
+        await response.write(b"".join(lines))
+    await response.write_eof()
+    return response
 
 
-def _fits(view: JobView, reason: str | None, ids: frozenset[str] | None) -> bool:
-    return reason in (None, view.reason) and (ids is None or view.id in ids)
+def _tenant(request: web.Request) -> str:
+    return key_of(request).tenant
 
 
-def _queues(request: web.Request, named: str | None) -> list[str]:
-    """This queue, or all. Raises NotFound."""
-    queues = request.app[need.QUEUES]
-    if named is not None and named not in queues:
-        raise NotFound(f"there is no queue {named}")
-    return [named] if named else list(queues)
+def _filter(
+    request: web.Request, query: ExportQuery | DeadQuery | bodies.RetryDead, ids: tuple[str, ...] | None = None
+) -> DeadFilter:
+    """Raises NotFound for a queue that does not exist and has no dead letters either."""
+    if query.queue is not None and query.queue not in request.app[need.QUEUES]:
+        raise NotFound(f"there is no queue {query.queue}; there are {', '.join(request.app[need.QUEUES].keys())}")
+    return DeadFilter(
+        queue=query.queue,
+        reason=query.reason,
+        kind=query.kind,
+        since=bodies.ms(query.since),
+        until=bodies.ms(query.until),
+        text=query.text,
+        ids=ids,
+    )
+
+
+async def _existing(request: web.Request) -> DeadLetter:
+    letter_id = request.match_info["id"]
+    letter = await request.app[need.DEAD].get(_tenant(request), letter_id)
+    if letter is None:
+        raise NotFound(f"there is no dead letter {letter_id}")
+    return letter
+
+
+def _stored(request: web.Request, letter: DeadLetter, payload: object) -> bytes:
+    return changed(letter.payload, items.payload_of(payload, request.app[need.JOB_LIMITS].payload))

@@ -12,19 +12,25 @@ from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
+from zapd.enqueue import Taken, Wanted
 from zapd.ids import Ids
 from zapd.jobs.inspect import JobPage, JobView, QueueStats
 from zapd.jobs.job import Job
+from zapd.jobs.notes import Noted
 from zapd.media.links import Links
 from zapd.messaging.submit import Submit, Submitted
 from zapd.model.access import Tenant
+from zapd.model.batch import Batch, BatchKind, BatchState, Member, MemberState
+from zapd.model.dead_letter import DeadFilter, DeadLetter
 from zapd.model.media import Media
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
 from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, DeliveryState, Endpoint, Event
 from zapd.sessions import CreateConnection, Created
 from zapd.store.commands import Change
+from zapd.store.dead_letters import Place
 from zapd.store.ledger import LedgerEntry
+from zapd.store.outbox import OutboxRow
 from zapd.web.audit import Audit
 from zapd.web.auth import Access
 from zapd.web.dashboard.logins import Logins
@@ -182,12 +188,77 @@ class Jobs(Protocol):
     async def stats(self, queue: str) -> QueueStats: ...
     async def job(self, queue: str, job_id: str) -> JobView | None: ...
     async def list_jobs(self, queue: str, state: str, after: str | None, limit: int) -> JobPage: ...
-    async def drop_dead(self, queue: str, job_id: str) -> bool: ...
     async def pause(self, queue: str) -> None: ...
     async def resume(self, queue: str) -> None: ...
     async def paused(self) -> set[str]: ...
     async def clean(self, queue: str) -> tuple[int, int]:
         """Drops what is past its retention: how many completed and dead jobs."""
+
+
+class Enqueuer(Protocol):
+    """The way into and out of own queues."""
+
+    async def add(self, wanted: Sequence[Wanted]) -> Sequence[Taken]: ...
+    async def take_back(self, tenant: str, job_id: str) -> OutboxRow | None: ...
+
+
+class LiveJobs(Protocol):
+    """The jobs that have not ended, as SQL knows them."""
+
+    async def get(self, tenant: str, job_id: str) -> OutboxRow | None: ...
+
+
+class JobNotes(Protocol):
+    """What jobs tell of themselves."""
+
+    async def of(self, queue: str, job_id: str) -> Noted: ...
+
+
+class DeadLetters(Protocol):
+    """Jobs that were given up."""
+
+    async def get(self, tenant: str, letter_id: str) -> DeadLetter | None: ...
+    async def listed(
+        self, tenant: str, wanted: DeadFilter, *, after: Place | None, limit: int
+    ) -> Sequence[DeadLetter]: ...
+    def every(self, tenant: str, wanted: DeadFilter) -> AsyncIterator[DeadLetter]: ...
+    async def count(self, tenant: str, wanted: DeadFilter) -> int: ...
+    async def by_queue(self) -> Mapping[str, int]: ...
+    async def edit(self, tenant: str, letter_id: str, payload: bytes) -> DeadLetter: ...
+    async def retry(self, letter: DeadLetter) -> None: ...
+    async def retry_all(
+        self, tenant: str, wanted: DeadFilter, *, most: int, rate: float | None
+    ) -> tuple[int, int, int]: ...
+    async def drop(self, letter: DeadLetter) -> bool: ...
+    async def purge(self, tenant: str, wanted: DeadFilter, *, most: int) -> int: ...
+    async def clean(self, queue: str) -> int: ...
+
+
+class Batches(Protocol):
+    """Makes batches and chains."""
+
+    async def create(
+        self, tenant: str, batch_id: str | None, kind: BatchKind, jobs: Sequence[Job], callback: bytes | None
+    ) -> Batch: ...
+
+
+class BatchRows(Protocol):
+    """The stored batches."""
+
+    async def get(self, tenant: str, batch_id: str) -> Batch | None: ...
+    async def counts(self, tenant: str, batch_id: str) -> Mapping[MemberState, int]: ...
+    async def listed(
+        self, tenant: str, *, state: BatchState | None, after: str | None, limit: int
+    ) -> Sequence[Batch]: ...
+    async def members(self, tenant: str, batch_id: str, *, after: int, limit: int) -> Sequence[Member]: ...
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """Bytes: one payload, and a whole body with jobs."""
+
+    payload: int
+    body: int
 
 
 class QueueSettings(Protocol):
@@ -203,6 +274,12 @@ class QueueSettings(Protocol):
     def attempts(self) -> int: ...
     @property
     def action(self) -> str: ...
+    @property
+    def kinds(self) -> Sequence[str]: ...
+    @property
+    def unique_policy(self) -> str: ...
+    @property
+    def unique_for(self) -> float | None: ...
 
 
 class SandboxAccount(Protocol):
@@ -293,6 +370,13 @@ ENDPOINT_ROWS = web.AppKey("endpoint_rows", EndpointRows)
 ENDPOINTS = web.AppKey("endpoints", EndpointRules)
 DELIVERIES = web.AppKey("deliveries", DeliveryRows)
 JOBS = web.AppKey("jobs", Jobs)
+JOB_LIMITS = web.AppKey("job_limits", JobLimits)
+ENQUEUER = web.AppKey("enqueuer", Enqueuer)
+OUTBOX = web.AppKey("outbox", LiveJobs)
+DEAD = web.AppKey("dead", DeadLetters)
+BATCHES = web.AppKey("batches", Batches)
+BATCH_ROWS = web.AppKey("batch_rows", BatchRows)
+NOTES = web.AppKey("notes", JobNotes)
 KEYRING = web.AppKey("keyring", Keyring)
 ACCESS = web.AppKey("access", Access)
 AUDIT = web.AppKey("audit", Audit)
@@ -324,10 +408,8 @@ ENDPOINTS_CHANGED: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("endpo
 INTAKE: web.AppKey[Callable[[Connection, bytes, str], Awaitable[bool]]] = web.AppKey("intake")
 #: (tenant, delivery id) → the delivery, queued again.
 RETRY_DELIVERY: web.AppKey[Callable[[str, str], Awaitable[Delivery]]] = web.AppKey("retry_delivery")
-#: Commits jobs with their outbox rows. False: a job with that id is live already.
-ENQUEUE: web.AppKey[Callable[[Sequence[Job]], Awaitable[Sequence[bool]]]] = web.AppKey("enqueue")
-#: (tenant, queue, job id) → False: it runs, or there is none. Takes the outbox row too.
-CANCEL_JOB: web.AppKey[Callable[[str, str, str], Awaitable[bool]]] = web.AppKey("cancel_job")
+#: (queue, job id) → for how many seconds the job runs on this daemon; None: it does not.
+STARTED: web.AppKey[Callable[[str, str], float | None]] = web.AppKey("started")
 #: When the connection's next message may leave (ms); None: at once.
 NEXT_SEND_AT: web.AppKey[Callable[[Connection], Awaitable[int | None]]] = web.AppKey("next_send_at")
 #: (Accept header) → body and content type of the metrics.

@@ -1,23 +1,27 @@
-"""Jobs: put into the operator's own queues, read, run again, delete."""
+"""Jobs: put into the operator's own queues, read, run again, canceled."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
-from typing import Any, NotRequired
+from typing import NotRequired
 
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
+from zapd.announce import iso
+from zapd.enqueue import Policy, Status, Taken, Unique, Wanted
 from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
 from zapd.jobs.inspect import JobView
 from zapd.jobs.job import Job
 from zapd.messaging.accounts import SEND
-from zapd.web import answers, bodies, problems
+from zapd.model.dead_letter import DeadLetter
+from zapd.outbox import job_of
+from zapd.web import answers, bodies, items, problems
 from zapd.web import dependencies as need
 from zapd.web.answers import answer
 from zapd.web.auth import key_of
-from zapd.web.dead_letters import retry_job
 from zapd.web.dependencies import JobState
 from zapd.web.openapi import Rule
 from zapd.web.queues import existing
@@ -33,10 +37,11 @@ class RetriedJob(TypedDict):
 
 
 class ItemAnswer(TypedDict):
-    """`status`: queued, exists (a live job has this id) or invalid (see `errors`)."""
+    """`status`: queued, exists (`id` is the live job), rejected, replaced (`replaced` is canceled), or invalid."""
 
     id: str | None
     status: str
+    replaced: NotRequired[str]
     errors: NotRequired[list[Rule]]
 
 
@@ -47,80 +52,151 @@ class ItemsAnswer(TypedDict):
 
 
 async def enqueue(request: web.Request) -> web.Response:
-    """Put jobs into a queue; each item gets its own result. The 202 is given after the commit."""
-    queue = existing(request)
-    if not request.app[need.QUEUES][queue].action:
-        raise InvalidInput(FieldError("queue", "jobs can be put only into queues that the configuration defines"))
-    body = await bodies.parsed(request, bodies.EnqueueJobs)
-    made: list[Job | InvalidInput] = []
-    for start in range(0, len(body.jobs), SLICE):
-        made += [_made(request, queue, item) for item in body.jobs[start : start + SLICE]]
+    """Put 1 to 10,000 jobs into a queue; each item gets its own result. The 202 is given after the commit."""
+    queue = own_queue(request)
+    found = items.read(await bodies.raw(request, request.app[need.JOB_LIMITS].body))
+    made: list[Wanted | InvalidInput] = []
+    for start in range(0, len(found), SLICE):
+        made += [_made(request, queue, item) for item in found[start : start + SLICE]]
         await asyncio.sleep(0)  # other requests and sends go on meanwhile
-    taken = iter(await request.app[need.ENQUEUE]([job for job in made if isinstance(job, Job)]))
-    return answer(ItemsAnswer(data=[_result(job, taken) for job in made]), 202)
+    good = [wanted for wanted in made if isinstance(wanted, Wanted)]
+    taken = iter(await request.app[need.ENQUEUER].add(good))
+    return answer(ItemsAnswer(data=[_result(one, taken) for one in made]), 202)
 
 
 async def show(request: web.Request) -> web.Response:
-    """One job, in whatever queue it is."""
-    return answer(answers.job(await _found(request)))
+    """One job, in whatever queue it is: its state, tries, progress, log, error and payload."""
+    return answer(await _whole(request, *await _found(request)))
 
 
 async def retry(request: web.Request) -> web.Response:
     """Run a dead job again."""
-    view = await _found(request)
-    if view.state != JobState.DEAD or view.job is None:
+    view, letter = await _found(request)
+    if letter is None:
         raise Conflict(f"a job that is {view.state} cannot be retried; dead ones can")
-    await retry_job(request.app, view.job)
-    return answer(RetriedJob(id=view.id, status="queued"), 202)
+    await request.app[need.DEAD].retry(letter)
+    return answer(RetriedJob(id=letter.id, status="queued"), 202)
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Drop a dead job, or cancel one that waits."""
-    view = await _found(request)
-    queues = request.app[need.QUEUES]
-    if view.state == JobState.DEAD:
-        await request.app[need.JOBS].drop_dead(view.queue, view.id)
+    """Cancel a job that waits, is delayed or runs; drop one that is dead."""
+    view, letter = await _found(request)
+    if letter is not None:
+        await request.app[need.DEAD].drop(letter)
     elif view.queue == SEND and view.job is not None:
         await request.app[need.MESSAGING].cancel(view.job.tenant, orjson.loads(view.job.payload)["message_id"])
-    elif not queues[view.queue].action:
+    elif not request.app[need.QUEUES][view.queue].action:
         raise Conflict(f"jobs of {view.queue} are zapd's own: they cannot be canceled")
-    elif not await request.app[need.CANCEL_JOB](key_of(request).tenant, view.queue, view.id):
-        raise Conflict("the job runs at this moment, or has just ended")
+    elif await request.app[need.ENQUEUER].take_back(key_of(request).tenant, view.id) is None:
+        raise Conflict("the job has just ended")
     return web.Response(status=204)
 
 
-async def _found(request: web.Request) -> JobView:
+async def _found(request: web.Request) -> tuple[JobView, DeadLetter | None]:
+    """The job, and its letter when it is dead. SQL knows every job that has not ended; Redis knows its state."""
     job_id, tenant = request.match_info["id"], key_of(request).tenant
-    queues, jobs = request.app[need.QUEUES], request.app[need.JOBS]
-    for queue in queues:
-        view = await jobs.job(queue, job_id)
-        if view is not None and (view.job is None or view.job.tenant == tenant):
+    row = await request.app[need.OUTBOX].get(tenant, job_id)
+    if row is not None and row.queue in request.app[need.QUEUES]:
+        view = await request.app[need.JOBS].job(row.queue, job_id)
+        if view is None or view.state == JobState.DEAD:  # committed, and not in Redis yet or any more
+            state = JobState.DELAYED if row.due_at > request.app[need.NOW_MS]() else JobState.WAITING
+            view = JobView(id=job_id, queue=row.queue, state=state, at=row.due_at, attempt=1, job=job_of(row))
+        return view, None
+    letter = await request.app[need.DEAD].get(tenant, job_id)
+    if letter is not None:
+        return answers.view_of(letter), letter
+    return await _in_redis(request, tenant, job_id), None
+
+
+async def _in_redis(request: web.Request, tenant: str, job_id: str) -> JobView:
+    """A job without a row has just ended. Raises NotFound."""
+    for queue in request.app[need.QUEUES]:
+        view = await request.app[need.JOBS].job(queue, job_id)
+        if view is not None and view.state != JobState.DEAD and (view.job is None or view.job.tenant == tenant):
             return view
     raise NotFound(f"there is no job {job_id}")
 
 
-def _made(request: web.Request, queue: str, item: Any) -> Job | InvalidInput:
+async def _whole(request: web.Request, view: JobView, letter: DeadLetter | None) -> answers.JobAnswer:
+    shown = answers.job(view) if letter is None else answers.dead_job(letter)
+    told = await request.app[need.NOTES].of(view.queue, view.id)
+    since = request.app[need.STARTED](view.queue, view.id)
+    shown["started_at"] = answers.at(None if since is None else request.app[need.NOW_MS]() - round(since * 1000))
+    shown["progress"], shown["progress_at"] = told.progress, answers.at(told.progress_at)
+    shown["error"] = shown["error"] or told.error or None
+    shown["logs"] = [{"at": iso(ms), "line": line} for ms, line in told.lines]
+    return shown
+
+
+def own_queue(request: web.Request) -> str:
+    """The queue that the path names, one of the operator's. Raises NotFound, InvalidInput."""
+    queue = existing(request)
+    if not request.app[need.QUEUES][queue].action:
+        own = [name for name, settings in request.app[need.QUEUES].items() if settings.action]
+        rule = "jobs can be put only into queues that the configuration defines"
+        raise InvalidInput(FieldError("queue", f"{rule}: {', '.join(own) or 'there is none yet'}"))
+    return queue
+
+
+def _made(request: web.Request, queue: str, item: items.Item) -> Wanted | InvalidInput:
+    if isinstance(item, InvalidInput):
+        return item
     try:
         wanted = bodies.JobItem.model_validate(item)
-        payload = bodies.as_json(wanted.payload)
+        job = made_job(request, queue, wanted, job_id=wanted.id, due_at=bodies.ms(wanted.run_at) or 0)
+        return _unique(request, wanted, job)
     except ValidationError as error:
         return problems.of_validation(error)
     except InvalidInput as error:
         return error
+
+
+def made_job(
+    request: web.Request, queue: str, spec: bodies.JobSpec, *, job_id: str | None = None, due_at: int = 0
+) -> Job:
+    """A job of an own queue. Raises InvalidInput."""
+    settings = request.app[need.QUEUES][queue]
+    if settings.kinds and spec.kind not in settings.kinds:
+        raise InvalidInput(FieldError("kind", f"{queue} takes {', '.join(settings.kinds)}"))
     return Job(
-        id=wanted.id or request.app[need.IDS].new("job"),
+        id=job_id or request.app[need.IDS].new("job"),
         queue=queue,
-        payload=payload,
-        priority=wanted.priority or request.app[need.QUEUES][queue].priority,
+        payload=items.payload_of(spec.payload, request.app[need.JOB_LIMITS].payload),
+        priority=spec.priority or settings.priority,
         created_at=request.app[need.NOW_MS](),
-        kind=wanted.kind,
-        lane=wanted.lane,
-        due_at=bodies.ms(wanted.run_at) or 0,
+        kind=spec.kind,
+        lane=spec.lane,
+        due_at=due_at,
         tenant=key_of(request).tenant,
     )
 
 
-def _result(job: Job | InvalidInput, taken: Iterator[bool]) -> ItemAnswer:
-    if isinstance(job, InvalidInput):
-        return {"id": None, "status": "invalid", "errors": [{"field": f.field, "rule": f.rule} for f in job.fields]}
-    return {"id": job.id, "status": "queued" if next(taken) else "exists"}
+def _unique(request: web.Request, wanted: bodies.JobItem, job: Job) -> Wanted:
+    """The job with what makes it unique: its own words first, then the queue's."""
+    settings = request.app[need.QUEUES][job.queue]
+    policy = wanted.unique_policy or (Policy(settings.unique_policy) if settings.unique_policy else None)
+    key = wanted.unique_key
+    if key is None and policy is not None and wanted.id is None:
+        key = hashlib.sha256(b"\0".join((job.kind.encode(), job.lane.encode(), job.payload))).hexdigest()
+    if key is None:
+        if policy in (Policy.REPLACE, Policy.KEEP_LAST):
+            raise InvalidInput(FieldError("id", f"give unique_key instead of id with {policy}"))
+        return Wanted(job, policy=policy or Policy.RETURN_EXISTING)
+    policy = policy or Policy.RETURN_EXISTING
+    if wanted.id is not None and policy in (Policy.REPLACE, Policy.KEEP_LAST):
+        raise InvalidInput(FieldError("id", f"cannot be given with {policy}: each job gets an id of its own"))
+    window = wanted.unique_for or settings.unique_for
+    until = None if window is None else job.created_at + round(window * 1000)
+    return Wanted(job, Unique(key, policy, until), policy)
+
+
+def _result(one: Wanted | InvalidInput, taken: Iterator[Taken]) -> ItemAnswer:
+    if isinstance(one, InvalidInput):
+        return {"id": None, "status": "invalid", "errors": [{"field": f.field, "rule": f.rule} for f in one.fields]}
+    its = next(taken)
+    result: ItemAnswer = {"id": its.id, "status": its.status}
+    if its.other is not None:
+        result["replaced"] = its.other
+    if its.status is Status.REJECTED:
+        result["errors"] = [{"field": "unique_key" if one.unique else "id", "rule": f"job {its.id} has it"}]
+    return result

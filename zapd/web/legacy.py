@@ -59,13 +59,14 @@ class CleanAnswer(TypedDict):
 async def stats(request: web.Request) -> web.Response:
     """Every queue's numbers and their sums. `failed` counts the dead ones, as BullMQ does."""
     queues: dict[str, QueueNumbers] = {}
+    dead = await request.app[need.DEAD].by_queue()
     for name in request.app[need.QUEUES]:
         found = await request.app[need.JOBS].stats(name)
         queues[name] = {
             "waiting": found.waiting + found.staged,
             "active": found.active,
             "completed": found.completed,
-            "failed": found.dead,
+            "failed": dead.get(name, 0),
             "delayed": found.delayed,
             "activeJobs": list(found.active_jobs),
         }
@@ -83,7 +84,15 @@ async def clean(request: web.Request) -> web.Response:
     body = await bodies.parsed(request, bodies.CleanQueues)
     queues = request.app[need.QUEUES]
     if body.queue is not None and body.queue not in queues:
-        raise NotFound(f"there is no queue {body.queue}")
+        raise NotFound(f"there is no queue {body.queue}; there are {', '.join(queues)}")
     names = [body.queue] if body.queue else list(queues)
-    cleaned = {name: sum(await request.app[need.JOBS].clean(name)) for name in names}
+    cleaned = {name: await _cleaned(request, name) for name in names}
     return answer(CleanAnswer(status="success", data={"cleaned": cleaned}))
+
+
+async def _cleaned(request: web.Request, queue: str) -> int:
+    completed, _ = await request.app[need.JOBS].clean(queue)
+    dropped = completed
+    while dead := await request.app[need.DEAD].clean(queue):
+        dropped += dead
+    return dropped

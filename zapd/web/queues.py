@@ -1,17 +1,20 @@
 """Queues: numbers, jobs by state, pause and resume."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 from typing_extensions import TypedDict
 
+from zapd.dead_letters import cursor_of, place_of
 from zapd.errors import NotFound
+from zapd.model.dead_letter import DeadFilter
 from zapd.web import answers
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of
 from zapd.web.dependencies import JobState
-from zapd.web.pages import PageQuery, parsed_query
+from zapd.web.pages import PageQuery, page, parsed_query
 
 
 class JobsQuery(PageQuery):
@@ -47,13 +50,13 @@ class PausedAnswer(TypedDict):
 
 async def index(request: web.Request) -> web.Response:
     """Every queue with its numbers."""
-    queues = request.app[need.QUEUES]
-    return answer({"data": [await shown(request, name) for name in queues], "next": None})
+    queues, dead = request.app[need.QUEUES], await request.app[need.DEAD].by_queue()
+    return answer({"data": [await shown(request, name, dead) for name in queues], "next": None})
 
 
 async def show(request: web.Request) -> web.Response:
     """One queue."""
-    return answer(await shown(request, existing(request)))
+    return answer(await shown(request, existing(request), await request.app[need.DEAD].by_queue()))
 
 
 async def jobs(request: web.Request) -> web.Response:
@@ -88,8 +91,8 @@ async def resume_all(request: web.Request) -> web.Response:
     return await _paused(request)
 
 
-async def shown(request: web.Request, name: str) -> QueueAnswer:
-    """As the API shows it."""
+async def shown(request: web.Request, name: str, dead: Mapping[str, int]) -> QueueAnswer:
+    """One queue, as the API shows it. `dead` has the dead letters of each queue."""
     stats = await request.app[need.JOBS].stats(name)
     settings = request.app[need.QUEUES][name]
     return {
@@ -105,7 +108,7 @@ async def shown(request: web.Request, name: str) -> QueueAnswer:
         "staged": stats.staged,
         "completed": stats.completed,
         "failed": stats.failed,
-        "dead": stats.dead,
+        "dead": dead.get(name, 0),
         "oldest_waiting_since": at(stats.oldest_ready_ms),
     }
 
@@ -118,13 +121,18 @@ def existing(request: web.Request) -> str:
     """The queue that the path names. Raises NotFound."""
     name = request.match_info["queue"]
     if name not in request.app[need.QUEUES]:
-        raise NotFound(f"there is no queue {name}")
+        raise NotFound(f"there is no queue {name}; there are {', '.join(request.app[need.QUEUES].keys())}")
     return name
 
 
 async def jobs_page(request: web.Request, queue: str, state: JobState, query: PageQuery) -> dict[str, Any]:
     """A page of the key's tenant's jobs; completed ones, of which only the id is left, are everybody's."""
     tenant = key_of(request).tenant
+    if state is JobState.DEAD:  # SQL has them, whatever became of Redis
+        after = place_of(query.after) if query.after else None
+        wanted = DeadFilter(queue=queue)
+        letters = await request.app[need.DEAD].listed(tenant, wanted, after=after, limit=query.limit + 1)
+        return page(letters, query.limit, answers.dead_job, cursor_of)
     found = await request.app[need.JOBS].list_jobs(queue, state, query.after, query.limit)
     shown = [answers.job(view) for view in found.jobs if view.job is None or view.job.tenant == tenant]
     return {"data": shown, "next": found.next}

@@ -95,9 +95,14 @@ class Fanout:
             if endpoint.connection_id in (None, event.connection_id) and wants(endpoint.types, event.type)
         ]
 
-    def changes(self, event: Event) -> tuple[Sequence[Change], Sequence[Job]]:
-        """The delivery rows of an event and their jobs, to be committed together with the event."""
-        pairs = [self._delivery(event, endpoint) for endpoint in self.matching(event)]
+    def changes(self, event: Event, also: Sequence[str] = ()) -> tuple[Sequence[Change], Sequence[Job]]:
+        """The delivery rows of an event and their jobs, to be committed together with the event.
+
+        `also` are ids of endpoints that get it though they did not ask for its type.
+        """
+        named = [self.enabled(event.tenant, endpoint_id) for endpoint_id in also]
+        wanted = {endpoint.id: endpoint for endpoint in (*self.matching(event), *named) if endpoint is not None}
+        pairs = [self._delivery(event, endpoint) for endpoint in wanted.values()]
         jobs = [job_of(delivery, id=first_job_id(delivery.id), priority=self._priority) for delivery in pairs]
         return [self._deliveries.added(delivery) for delivery in pairs], jobs
 

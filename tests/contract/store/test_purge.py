@@ -132,11 +132,11 @@ async def test_a_long_table_goes_slice_by_slice(
     assert [await purge.purge("events", LIMIT) for _ in range(3)] == [SLICE, 5, 0]
 
 
-async def test_the_outbox_is_not_for_the_purge(writer: Writer, database: Database) -> None:
+async def test_the_outbox_is_not_for_the_purge(writer: Writer, database: Database, reader: Reader) -> None:
     await writer.commit(OutboxStore.added(outbox_row()))
 
     assert "outbox" not in Purge.TABLES
-    assert await OutboxStore(database=database).oldest() == NOW
+    assert await OutboxStore(database=database, reader=reader).oldest() == NOW
 
 
 async def test_a_file_stays_while_a_message_that_waits_needs_it(

@@ -28,8 +28,8 @@ def messages(database: Database, reader: Reader) -> MessageStore:
 
 
 @pytest.fixture
-def outbox(database: Database) -> OutboxStore:
-    return OutboxStore(database=database)
+def outbox(database: Database, reader: Reader) -> OutboxStore:
+    return OutboxStore(database=database, reader=reader)
 
 
 def claim(message_id: str = "msg_1") -> Change:

@@ -123,7 +123,7 @@ class World:
         self.events = EventStore(database=database, reader=self.reader)
         self.endpoints = EndpointStore(database=database, reader=self.reader, vault=vault)
         self.deliveries = DeliveryStore(database=database, reader=self.reader)
-        self.outbox_rows = OutboxStore(database=database)
+        self.outbox_rows = OutboxStore(database=database, reader=self.reader)
         self.inbox = InboxStore(reader=self.reader)
         self.media = MediaStore(database=database, reader=self.reader)
         self.idempotency = IdempotencyStore(reader=self.reader)

@@ -9,13 +9,14 @@ from tests.support.store import NOW, outbox_row
 from zapd.errors import Unavailable
 from zapd.store.database import Database
 from zapd.store.outbox import OutboxStore
+from zapd.store.reader import Reader
 from zapd.store.writer import Writer
 
 
 async def test_a_dropped_connection_fails_one_commit_and_is_opened_again(postgres_url: str) -> None:
     database = Database(url=postgres_url)
     await database.migrate()
-    writer, outbox = Writer(database=database), OutboxStore(database=database)
+    writer, outbox = Writer(database=database), OutboxStore(database=database, reader=Reader(database=database))
     running = asyncio.create_task(writer.run(), name="writer")
     await writer.commit(outbox.added(outbox_row("job_1")))
     others = sa.text("pid <> pg_backend_pid() AND datname = current_database()")

@@ -95,7 +95,7 @@ async def test_a_message_that_was_given_up_is_a_dead_letter_and_can_be_retried(d
     (letter,) = await eventually(dead)
     assert letter["state"] == "dead"
     code, answer = await daemon.call("POST", "/dead-letters/retry", {"ids": [message["job_id"]]})
-    assert (code, answer) == (202, {"retried": 1, "passed": 0})
+    assert (code, answer["retried"], answer["passed"]) == (202, 1, 0)
     await eventually(lambda: status("read"))
     assert not await dead()
 

@@ -1,7 +1,7 @@
 -- flags: allow-oom
 -- ARGV: consumer, name of this call, then per job id, number of its claim, lane, ending, detail.
 -- Endings and their detail: d done (attempt); r retry, s snooze, p snooze and park the lane (delay ms);
--- x dead (reason, line break, error); h hand back.
+-- x dead (reason, line break, error); h hand back; c canceled.
 -- Answers one digit per job: 1 taken, 0 refused because the claim is not (any more) this consumer's.
 -- The same call again, after its answer was lost, gets the same answer and changes nothing.
 local me, call = ARGV[1], ARGV[2] .. '|'
@@ -46,7 +46,8 @@ local function end_other(id, lane, ending, detail)
     stage(job.priority, lane, id, true)
     return release(lane, now + detail)
   end
-  if ending == 'x' and blob ~= '' then bury(id, blob, detail)
+  if ending == 'c' then redis.call('HDEL', jobs, id)
+  elseif ending == 'x' and blob ~= '' then bury(id, blob, detail)
   elseif ending ~= 'x' and job then delay(id, job, detail, ending == 'r') end
   release(lane)
 end

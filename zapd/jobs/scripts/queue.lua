@@ -20,6 +20,9 @@
 --   op            HASH   consumer -> its last finish and the answer; "consumer claim" -> claims up to this number are void
 --   x, xj         ZSET   dead id -> ms; HASH id -> "reason\nerror\n" + blob
 --   qr            LIST   what lay in a stream and is not ours: "ms|stream|entry|" + per field "length:bytes"
+--   cx            HASH   id -> the claim that is to be stopped; goes a minute after the last one was added
+--   n:<id>        HASH   what a running job tells: p progress, at ms, e last error. Goes an hour after the last note, as does
+--   lg:<id>       LIST   "ms|text", the last lines of its log
 --   done          LIST   the newest completed: "ms|attempt|id"
 --   stat          HASH   counters
 --   meta          HASH   `paused`; `arrival` of the queue's rate; `credit` of aged levels; `void` entries in streams;

@@ -103,6 +103,7 @@ async def _connections(request: web.Request) -> list[connections.ConnectionAnswe
 async def _queues(request: web.Request) -> list[queues.QueueAnswer] | None:
     """None: Redis is away."""
     try:
-        return [await queues.shown(request, name) for name in request.app[need.QUEUES]]
+        dead = await request.app[need.DEAD].by_queue()
+        return [await queues.shown(request, name, dead) for name in request.app[need.QUEUES]]
     except Unavailable:
         return None
