@@ -262,6 +262,15 @@ class RetentionConfig(Section):
     """Dead letters in Redis."""
 
 
+class PrivacyConfig(Section):
+    """Personal data: how it lies on the disk, and for how long (LGPD, GDPR)."""
+
+    encrypt: bool = True
+    """Whether bodies of messages, events, webhooks and their answers are encrypted at rest, under a key per tenant."""
+    bodies: Positive = 90 * 86_400.0
+    """How long bodies are kept after a message or event is done; "1h" keeps little more than what is under way."""
+
+
 class CronConfig(Section):
     """What runs by the clock, in UTC."""
 
@@ -297,6 +306,7 @@ class Config(Section):
     media: MediaConfig = MediaConfig()
     drain: DrainConfig = DrainConfig()
     retention: RetentionConfig = RetentionConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     cron: CronConfig = CronConfig()
     log: LogConfig = LogConfig()
 

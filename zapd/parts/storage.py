@@ -2,7 +2,7 @@
 
 import os
 
-from zapd.parts.basis import Basis
+from zapd.parts.basis import Basis, now_ms
 from zapd.store.batches import BatchStore
 from zapd.store.connections import ConnectionStore
 from zapd.store.conversations import ConversationStore
@@ -23,6 +23,7 @@ from zapd.store.metrics import StoreMetrics
 from zapd.store.outbox import OutboxStore
 from zapd.store.purge import Purge
 from zapd.store.reader import Reader
+from zapd.store.sealing import Sealing
 from zapd.store.vault import Vault, load_keys
 from zapd.store.writer import Writer
 
@@ -35,10 +36,17 @@ class Storage:
         self._sqlite = config.database_url.startswith("sqlite")
         metrics = StoreMetrics(registry=basis.registry)
         self.database = database = Database(url=config.database_url, metrics=metrics)
-        self.writer = Writer(database=database, metrics=metrics)
-        self.reader = reader = Reader(database=database)
         self.data_keys = load_keys(config.data_key_file, random_bytes=os.urandom)
         self.vault = vault = Vault(keys=self.data_keys, random_bytes=os.urandom)
+        self.sealing = database.sealing = Sealing(
+            vault=vault,
+            fetch=database.fetch_sealed,
+            random_bytes=os.urandom,
+            now_ms=now_ms,
+            on=config.privacy.encrypt,
+        )
+        self.writer = Writer(database=database, metrics=metrics)
+        self.reader = reader = Reader(database=database)
         self.tenants = TenantStore(database=database)
         self.keys = KeyStore(database=database, reader=reader)
         self.logins = LoginStore(reader=reader)
@@ -63,3 +71,4 @@ class Storage:
         if self._sqlite:
             await self.database.migrate()
         await self.database.check_version()
+        await self.sealing.load()

@@ -20,6 +20,7 @@ class Reader:
 
     def __init__(self, *, database: Database) -> None:
         self._link: Link = database.link("reader")
+        self._sealing = database.sealing
         self._statements = Statements(dialect=database.dialect)
         self._asked: Asked = defaultdict(dict)
         self._wake = asyncio.Event()
@@ -38,7 +39,8 @@ class Reader:
         answer: asyncio.Future[Sequence[Row]] = asyncio.get_running_loop().create_future()
         self._asked[lookup].setdefault(key, []).append(answer)
         self._wake.set()
-        return await answer
+        rows = await answer
+        return rows if self._sealing is None else await self._sealing.opened(lookup.read, rows, lookup)
 
     async def run(self) -> None:
         """Answer until `stop`."""

@@ -8,6 +8,10 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 
 metadata = MetaData()
 
+#: Marks the columns whose bytes are encrypted under the tenant's data key: see `sealing.py`.
+SEALED = "sealed"
+_BODY = {SEALED: True}
+
 #: Messages that somebody may have to look at. A query must carry these very words for its index to be used.
 ATTENTION = text("status IN ('sending','failed','held','dlq')")
 #: Deliveries that somebody waits for or must look at; used as ATTENTION is.
@@ -100,7 +104,7 @@ messages = Table(
     Column("status", Text, nullable=False),
     Column("peer", Text, nullable=False),
     Column("type", Text, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False, info=_BODY),
     Column("priority", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("job_id", Text),
@@ -160,7 +164,7 @@ events = Table(
     Column("severity", Text, nullable=False),
     Column("connection_id", Text),
     Column("message_id", Text),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False, info=_BODY),
     Column("created_at", BigInteger, nullable=False),
     Index("events_id", "tenant", "id", unique=True),
     Index(
@@ -227,7 +231,7 @@ attempts = Table(
     Column("duration_ms", Integer, nullable=False),
     Column("phases", Text, nullable=False),  # JSON
     Column("status", Integer),
-    Column("response", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False, info=_BODY),
     Column("failure", Text),
     Column("owner", Text),
     Column("error", Text),
@@ -245,7 +249,7 @@ outbox = Table(
     Column("lane", Text, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("due_at", BigInteger, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False, info=_BODY),
     Column("created_at", BigInteger, nullable=False),
     Column("unique_key", Text),  # no second job of the queue with it, as long as this row is here
     Column("unique_until", BigInteger),  # after this (ms) the key is free though the job lives
@@ -262,7 +266,7 @@ dead_letters = Table(
     Column("kind", Text, nullable=False),
     Column("lane", Text, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False, info=_BODY),
     Column("reason", Text, nullable=False),
     Column("error", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -284,7 +288,7 @@ batches = Table(
     Column("total", Integer, nullable=False),
     Column("succeeded", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
-    Column("callback", LargeBinary),  # JSON
+    Column("callback", LargeBinary, info=_BODY),  # JSON
     Column("callback_job", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
@@ -300,8 +304,8 @@ batch_jobs = Table(
     Column("position", Integer, nullable=False),
     Column("queue", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("spec", LargeBinary),  # JSON of a step that is not a job yet
-    Column("result", LargeBinary),  # JSON
+    Column("spec", LargeBinary, info=_BODY),  # JSON of a step that is not a job yet
+    Column("result", LargeBinary, info=_BODY),  # JSON
     Column("error", Text),
     Column("ended_at", BigInteger),
     Index("batch_jobs_order", "tenant", "batch_id", "position", unique=True),
@@ -326,7 +330,7 @@ inbox = Table(
     Column("id", Text, primary_key=True),
     Column("connection_id", Text, nullable=False),
     Column("provider_key", Text, nullable=False),  # drops a webhook that the provider sends twice
-    Column("raw", LargeBinary, nullable=False),
+    Column("raw", LargeBinary, nullable=False, info=_BODY),
     Column("received_at", BigInteger, nullable=False),
     Column("processed_at", BigInteger),
     Column("error", Text),
@@ -343,7 +347,7 @@ sandbox_ledger = Table(
     Column("message_id", Text, nullable=False),
     Column("peer", Text, nullable=False),
     Column("type", Text, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False, info=_BODY),
     Column("at", BigInteger, nullable=False),
     Column("stage", Integer, nullable=False),  # how many of its receipts the network has handed out
 )
@@ -394,6 +398,16 @@ cron_fires = Table(
     Column("name", Text, primary_key=True),
     Column("slot", BigInteger, primary_key=True),
     Column("fired_at", BigInteger, nullable=False),
+)
+
+# The keys that seal a tenant's bodies, wrapped by the master key. The newest seals; deleting all erases the bodies.
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),  # hex
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )
 
 settings = Table(

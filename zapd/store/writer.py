@@ -12,10 +12,11 @@ import structlog
 
 from zapd.errors import Unavailable
 from zapd.store.batch import Commit, Result, write
-from zapd.store.commands import Change, Row, Statements
+from zapd.store.commands import Change, Row, Statements, Update
 from zapd.store.database import Database
 from zapd.store.link import Link
 from zapd.store.metrics import StoreMetrics
+from zapd.store.sealing import Sealing
 
 log = structlog.get_logger("zapd.store")
 
@@ -48,6 +49,7 @@ class Writer:
 
     def __init__(self, *, database: Database, metrics: StoreMetrics | None = None) -> None:
         self._link: Link = database.link("writer")
+        self._sealing = database.sealing
         self._statements = Statements(dialect=database.dialect)
         self._metrics = metrics
         self._queue: deque[_Caller] = deque()
@@ -72,7 +74,10 @@ class Writer:
         Raises Conflict when a unique index refuses it, Unavailable when the database is away; both mean that
         nothing happened, except that a PostgreSQL lost during COMMIT may have kept the change.
         """
-        return await self._join(Commit(guard, then))
+        row = await (await self._put(Commit(guard, then)))
+        if row is None or self._sealing is None or not isinstance(guard.command, Update):
+            return row
+        return (await self._sealing.opened(guard.command.returning, [row], guard.command))[0]
 
     async def commit_each(self, guards: Sequence[Change]) -> list[Row | BaseException | None]:
         """Each as a commit of its own, of which many share a transaction: its row, None, or the error it met.
@@ -88,7 +93,7 @@ class Writer:
     async def commit_all(self, changes: Sequence[Change]) -> None:
         """Do all the changes, or none. Raises as `commit`."""
         if changes:
-            await self._join(Commit(None, changes))
+            await (await self._put(Commit(None, changes)))
 
     async def run(self) -> None:
         """Commit what callers bring, until `stop`."""
@@ -104,10 +109,9 @@ class Writer:
         await self._flush()
         await self._link.close()
 
-    async def _join(self, commit: Commit) -> Row | None:
-        return await (await self._put(commit))
-
     async def _put(self, commit: Commit) -> asyncio.Future[Row | None]:
+        if self._sealing is not None:
+            commit = await self._sealed(commit, self._sealing)
         while len(self._queue) >= MAX_WAITING and not self._stopping:
             self._room.clear()
             await self._room.wait()
@@ -117,6 +121,11 @@ class Writer:
         self._queue.append(_Caller(commit, done))
         self._wake.set()
         return done
+
+    async def _sealed(self, commit: Commit, sealing: Sealing) -> Commit:
+        guard = [commit.guard] if commit.guard is not None else []
+        changes = await sealing.sealed([*guard, *commit.then], lambda key: self.commit_all([key]))
+        return Commit(changes[0] if guard else None, changes[len(guard) :])
 
     async def _flush(self) -> None:
         async with self._writing:

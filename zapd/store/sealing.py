@@ -1,0 +1,234 @@
+"""Bodies encrypted at rest: AES-256-GCM under a data key of the tenant, which the vault's master key wraps.
+
+Which columns: those that `tables.py` marks `SEALED`. The writer seals them, the reader and `Database.fetch` open them,
+so no store knows of it. A sealed value is `MARK | id of the data key (8 bytes) | nonce (12) | ciphertext and tag`;
+table and column are authenticated with it. Deleting a tenant's data keys makes its bodies unreadable everywhere,
+backups too.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+import structlog
+
+from zapd.store.commands import Change, Command, Delete, Insert, Lookup, Row
+from zapd.store.tables import SEALED, data_keys
+from zapd.store.vault import KEY_BYTES, Vault
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+log = structlog.get_logger("zapd.store")
+
+MARK = b"\x00z1"  #: no JSON begins so; what does not begin so was stored before bodies were sealed
+ERASED = b'{"erased":true}'  #: what is read of a body whose data key is gone
+_ID_BYTES, _NONCE_BYTES = 8, 12
+_HEAD = len(MARK) + _ID_BYTES
+
+_D = data_keys.c
+_ADDED = Insert(table=data_keys, columns=tuple(_D))
+_GONE = Delete(table=data_keys, columns=(_D.tenant, _D.id))
+
+Columns = Iterable[sa.ColumnElement[Any]]
+Keep = Callable[[Change], Awaitable[object]]  #: commits a change to `data_keys`
+
+
+class _Place(NamedTuple):
+    at: int
+    name: bytes  #: `table.column`
+
+
+class _Key(NamedTuple):
+    tenant: str
+    id: bytes
+    wrapped: bytes
+    created_at: int
+
+
+class Sealing:
+    """Seals and opens rows. `fetch` reads the data keys; `on` False seals nothing and opens what is sealed."""
+
+    def __init__(
+        self,
+        *,
+        vault: Vault,
+        fetch: Callable[[sa.Select[Any]], Awaitable[Sequence[Row]]],
+        random_bytes: Callable[[int], bytes],
+        now_ms: Callable[[], int],
+        on: bool,
+    ) -> None:
+        self._vault = vault
+        self._fetch = fetch
+        self._random_bytes = random_bytes
+        self._now_ms = now_ms
+        self._on = on
+        self._keys: dict[bytes, _Key] = {}
+        self._newest: dict[str, bytes] = {}
+        self._ciphers: dict[bytes, AESGCM] = {}
+        self._gone: set[bytes] = set()
+        self._written: WeakKeyDictionary[Command, tuple[_Place, ...]] = WeakKeyDictionary()
+        self._read: WeakKeyDictionary[Command | Lookup, tuple[_Place, ...]] = WeakKeyDictionary()
+        self._making = asyncio.Lock()
+
+    # --- writing ---
+
+    async def sealed(self, changes: Sequence[Change], commit: Keep) -> list[Change]:
+        """The changes with their bodies sealed. `commit` keeps the data key of a tenant that has none yet."""
+        if not self._on:
+            return list(changes)
+        done = []
+        for change in changes:
+            places = _known(self._written, change.command, change.command.columns)
+            if places:
+                tenant = change.row[self._tenant_at(change.command)]
+                if tenant not in self._newest:
+                    await self._first_key(tenant, commit)
+                done.append(Change(change.command, self._with_sealed(change.row, places, self._newest[tenant])))
+            else:
+                done.append(change)
+        return done
+
+    def _with_sealed(self, row: Row, places: tuple[_Place, ...], key_id: bytes) -> Row:
+        values = list(row)
+        for at, name in places:
+            if values[at] is not None:
+                values[at] = self.seal(values[at], name, key_id)
+        return tuple(values)
+
+    def seal(self, plain: bytes, name: bytes, key_id: bytes) -> bytes:
+        """One value of the column `name` (`table.column`)."""
+        nonce = self._random_bytes(_NONCE_BYTES)
+        return b"".join((MARK, key_id, nonce, self._cipher(key_id).encrypt(nonce, plain, name)))
+
+    # --- reading ---
+
+    async def opened(
+        self, columns: Columns, rows: Sequence[Row], shape: Command | Lookup | None = None
+    ) -> Sequence[Row]:
+        """The rows with their bodies opened. What is found out about a `shape` is remembered."""
+        places = _sealed_among(columns) if shape is None else _known(self._read, shape, columns)
+        if not places or not rows:
+            return rows
+        if any(self._unknown(row[at]) for row in rows for at, _ in places):
+            await self.load()
+        return [self._with_opened(row, places) for row in rows]
+
+    def _with_opened(self, row: Row, places: tuple[_Place, ...]) -> Row:
+        values = list(row)
+        for at, name in places:
+            values[at] = self.open(values[at], name)
+        return tuple(values)
+
+    def open(self, value: bytes | None, name: bytes) -> bytes | None:
+        """One value of the column `name`; ERASED when its data key is gone."""
+        if value is None or not value.startswith(MARK):
+            return value
+        key_id = value[len(MARK) : _HEAD]
+        if key_id not in self._keys:
+            self._gone.add(key_id)
+            return ERASED
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  # see `_cipher`
+
+        nonce, body = value[_HEAD : _HEAD + _NONCE_BYTES], value[_HEAD + _NONCE_BYTES :]
+        try:
+            return self._cipher(key_id).decrypt(nonce, body, name)
+        except InvalidTag:
+            log.error("body.changed", column=name.decode(), key=key_id.hex())
+            return ERASED
+
+    def _unknown(self, value: bytes | None) -> bool:
+        """Sealed under a key that another process may have made."""
+        if value is None or not value.startswith(MARK):
+            return False
+        key_id = value[len(MARK) : _HEAD]
+        return key_id not in self._keys and key_id not in self._gone
+
+    # --- keys ---
+
+    async def load(self) -> None:
+        """Read the data keys. Called at start, and when a body names one that is not known."""
+        for row in await self._fetch(sa.select(*_D).order_by(_D.created_at, _D.id)):
+            key = _Key(tenant=row[0], id=bytes.fromhex(row[1]), wrapped=row[2], created_at=row[3])
+            self._keys[key.id] = key
+            self._newest[key.tenant] = key.id
+
+    def newest(self, tenant: str) -> bytes | None:
+        """The id of the key that seals this tenant's bodies from now on."""
+        return self._newest.get(tenant)
+
+    def ids_of(self, tenant: str) -> list[bytes]:
+        """The ids of all its keys."""
+        return [key.id for key in self._keys.values() if key.tenant == tenant]
+
+    def tenants(self) -> list[str]:
+        """Those that have a key."""
+        return sorted(self._newest)
+
+    async def renew(self, tenant: str, commit: Keep) -> bytes:
+        """A new data key for what is sealed from now on. Returns its id."""
+        key = self._made(tenant)
+        await commit(Change(_ADDED, (key.tenant, key.id.hex(), key.wrapped, key.created_at)))
+        self._keys[key.id] = key  # only now: a body must never be sealed under a key that may be lost
+        self._newest[tenant] = key.id
+        return key.id
+
+    async def forget(self, tenant: str, key_ids: Sequence[bytes], commit: Keep) -> None:
+        """Delete data keys: what they sealed can be read by nobody any more."""
+        for key_id in key_ids:
+            await commit(Change(_GONE, (tenant, key_id.hex())))
+            self._keys.pop(key_id, None)
+            self._ciphers.pop(key_id, None)
+            if self._newest.get(tenant) == key_id:
+                del self._newest[tenant]
+
+    async def _first_key(self, tenant: str, commit: Keep) -> None:
+        async with self._making:
+            if tenant not in self._newest:
+                await self.renew(tenant, commit)
+
+    def _made(self, tenant: str) -> _Key:
+        key_id = self._random_bytes(_ID_BYTES)
+        wrapped = self._vault.seal(self._random_bytes(KEY_BYTES), place=_place(tenant, key_id))
+        return _Key(tenant=tenant, id=key_id, wrapped=wrapped, created_at=self._now_ms())
+
+    def _cipher(self, key_id: bytes) -> "AESGCM":
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # 8 MiB, as in the vault
+
+            key = self._keys[key_id]
+            cipher = AESGCM(self._vault.open(key.wrapped, place=_place(key.tenant, key_id)))
+            self._ciphers[key_id] = cipher
+        return cipher
+
+    # --- which columns ---
+
+    @staticmethod
+    def _tenant_at(command: Command) -> int:
+        return next(i for i, column in enumerate(command.columns) if column.name == "tenant")
+
+
+def _known(known: "WeakKeyDictionary[Any, tuple[_Place, ...]]", shape: object, columns: Columns) -> tuple[_Place, ...]:
+    found = known.get(shape)
+    if found is None:
+        found = known[shape] = _sealed_among(columns)
+    return found
+
+
+def _sealed_among(columns: Columns) -> tuple[_Place, ...]:
+    return tuple(_Place(i, name) for i, column in enumerate(columns) if (name := _sealed_name(column)) is not None)
+
+
+def _sealed_name(column: sa.ColumnElement[Any]) -> bytes | None:
+    """`table.column` of a sealed column, also of one that comes through a subquery or an alias."""
+    for base in column.base_columns:
+        if isinstance(base, sa.Column) and base.info.get(SEALED):
+            return f"{base.table.name}.{base.name}".encode()
+    return None
+
+
+def _place(tenant: str, key_id: bytes) -> str:
+    return f"data_keys/{tenant}/{key_id.hex()}"
