@@ -39,6 +39,7 @@ class Arrived:
     to: str
     content: Message
     plain: bytes
+    stanza: Node
 
 
 @dataclass
@@ -76,7 +77,7 @@ class WhatsApp:
         self.root_private, self.root = generate_keypair()
         self._static_private, self._static = generate_keypair()
         self._peers: dict[str, Any] = {}
-        self._keys: dict[str, Node] = {}  # what each account published
+        self.keys: dict[str, Node] = {}  #: what each account published
         self.lines: list[Line] = []
         self.arrived: list[Arrived] = []
         self.stanzas: list[Node] = []  # everything that came and is no message
@@ -128,10 +129,10 @@ class WhatsApp:
         )
 
     async def write(
-        self, user: str, contact: str, message: Message, *, id: str, name: str = "Ana", **attrs: Any
+        self, user: str, contact: str, message: Message, *, id: str, name: str = "Ana", group: str | None = None
     ) -> None:
         """A contact writes to an account."""
-        published = self._keys[user]
+        published = self.keys[user]
         signed = published.get_child("skey")
         bundle = PreKeyBundle(
             identity_key=published.get_child("identity").content_bytes(),
@@ -144,26 +145,42 @@ class WhatsApp:
         sealed = self._peer(contact).encrypt_proto_to(
             client_identity_public=bundle.identity_key, client_bundle=bundle, proto=message
         )
-        about = {"id": id, "from": JID(user=contact, server="lid"), "type": "text", "t": _now(), "notify": name}
-        about |= {"sender_pn": JID(user=contact, server="s.whatsapp.net"), **attrs}
-        line = self.online(user)
-        assert line
+        await self._deliver(user, contact, sealed, id=id, name=name, group=group)
+
+    async def garble(self, user: str, contact: str, *, id: str) -> None:
+        """A contact writes what nobody can read."""
+        await self._deliver(user, contact, secrets.token_bytes(64), id=id, name="Ana")
+
+    async def _deliver(
+        self, user: str, contact: str, sealed: bytes, *, id: str, name: str, group: str | None = None
+    ) -> None:
+        lid, phone = (JID(user=contact, server=server) for server in ("lid", "s.whatsapp.net"))
+        about = {"id": id, "from": lid, "sender_pn": phone, "type": "text", "t": _now(), "notify": name}
+        if group:
+            about |= {"from": JID(user=group, server="g.us"), "participant": lid, "participant_pn": phone}
+            about |= {"addressing_mode": "lid"}
         content = [Node(tag="enc", attrs={"v": "2", "type": "pkmsg"}, content=sealed)]
-        await line.send(Node(tag="message", attrs=about, content=content))
+        await self.tell(user, Node(tag="message", attrs=about, content=content))
 
     async def receipt(self, user: str, arrived: Arrived, type_: str | None = None) -> None:
         """A contact's phone says what became of a message: delivered, or `read` or `played`."""
         contact = arrived.to.partition("@")[0]
         about = {"id": arrived.id, "from": JID(user=contact, server="lid"), "t": _now()}
-        line = self.online(user)
-        assert line
-        await line.send(Node(tag="receipt", attrs=about | ({"type": type_} if type_ else {})))
+        await self.tell(user, Node(tag="receipt", attrs=about | ({"type": type_} if type_ else {})))
 
     async def tell(self, user: str, node: Node) -> None:
         """Anything else."""
         line = self.online(user)
         assert line
         await line.send(node)
+
+    async def acknowledge(self, user: str, arrived: Arrived) -> None:
+        """Answer a message late."""
+        await self.tell(user, _ack(arrived.stanza))
+
+    async def crash(self, user: str) -> None:
+        """Send what makes whatsmeow's decoder panic: an id whose name is an id."""
+        await self.tell(user, Node(tag="presence", attrs={"from": JID(user="1@c.us", server="lid")}))
 
     async def drop(self, user: str) -> None:
         """The connection breaks."""
@@ -247,13 +264,13 @@ class WhatsApp:
     def _answer(self, line: Line, node: Node) -> list[Node]:
         match node.get_str("xmlns"):
             case "encrypt" if node.get_child("count") is not None:
-                return [Node(tag="count", attrs={"value": "50" if line.user in self._keys else "0"})]
+                return [Node(tag="count", attrs={"value": "50" if line.user in self.keys else "0"})]
             case "encrypt" if node.get_child("key") is not None:
                 asked = node.get_child("key").get_children("user")
                 return [Node(tag="list", content=[self._bundle(user.get_attr("jid")) for user in asked])]
             case "encrypt":
                 if line.user and node.get_child("skey") is not None:
-                    self._keys[line.user] = node
+                    self.keys[line.user] = node
             case "usync":
                 return [self._known(node.get_child("usync"))]
             case "w:m":
@@ -297,8 +314,7 @@ class WhatsApp:
             self._read(node)
         if trouble == "hush":
             return
-        about = {"id": node.get_str("id"), "class": "message", "from": node.get_attr("to"), "t": _now()}
-        await line.send(Node(tag="ack", attrs=about | ({"error": str(trouble)} if refused else {})))
+        await line.send(_ack(node, error=trouble if refused else None))
 
     def _read(self, node: Node) -> None:
         """Every contact reads its copy; the one for the account's own phone is left."""
@@ -312,7 +328,7 @@ class WhatsApp:
             content = Message()
             content.ParseFromString(plain)
             if not content.HasField("device_sent_message"):
-                self.arrived.append(Arrived(node.get_str("id"), f"{to.user}@{to.server}", content, plain))
+                self.arrived.append(Arrived(node.get_str("id"), f"{to.user}@{to.server}", content, plain, node))
 
     # --- people ---
 
@@ -365,6 +381,11 @@ def _ask(space: str, content: Sequence[Node], *, id: str) -> Node:
 def _notice(type_: str, content: Sequence[Node]) -> Node:
     about = {"id": secrets.token_hex(4), "type": type_, "from": SERVER, "t": _now()}
     return Node(tag="notification", attrs=about, content=list(content))
+
+
+def _ack(message: Node, *, error: str | None = None) -> Node:
+    about = {"id": message.get_str("id"), "class": "message", "from": message.get_attr("to"), "t": _now()}
+    return Node(tag="ack", attrs=about | ({"error": error} if error else {}))
 
 
 def _now() -> str:

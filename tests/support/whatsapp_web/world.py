@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from zapd.whatsapp.web.metrics import WorkerMetrics
 from zapd.whatsapp.web.pool import WorkerPool
 from zapd.whatsapp.web.transport import WebTransport
 
-USER, CONTACT = "5511999990000", "5511987654321"
+USER, OTHER, CONTACT = "5511999990000", "5511999991111", "5511987654321"
 WITHIN = 30.0  #: seconds; only guards, on a loaded machine
 _CHILD = Path(__file__).with_name("child.py")
 
@@ -70,12 +71,19 @@ class Phone:
         await eventually(lambda: self.upside.states.count(state) >= times, within=WITHIN)
         return [change for change in self.upside.changes if change.state is state][-1].reason
 
+    async def linked(self, templates: "Templates") -> "Phone":
+        """Start with keys of an earlier pairing, and be connected."""
+        templates.give(self)
+        await self.start()
+        return await self.connected()
+
     async def paired(self) -> "Phone":
         """Start, scan the code, and be connected."""
         await self.start()
-        code = await eventually(lambda: self.upside.codes, within=WITHIN)
-        await self.world.server.scan(code[0].text, self.user)
-        return await self.connected()
+        before = self.upside.states.count(SessionState.CONNECTED)
+        [code, *_] = await eventually(lambda: self.upside.codes, within=WITHIN)
+        await self.world.server.scan(code.text, self.user)
+        return await self.connected(before + 1)
 
     def message(self, id_: str = "msg_1", **fields: Any) -> Message:
         return a_message(id_, connection_id=self.name, **{"peer": CONTACT, "sending_at": now_ms(), **fields})
@@ -97,6 +105,25 @@ class Phone:
         lease = self.transport._lease
         assert lease
         return lease.worker
+
+
+class Templates:
+    """Accounts that were paired once: a test that is not about pairing starts with a copy of their keys."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._published: dict[str, Any] = {}
+
+    async def make(self, *users: str) -> None:
+        async with world(self._directory) as here:
+            phones = [here.phone(user, user) for user in users]
+            await asyncio.gather(*(phone.paired() for phone in phones))
+            self._published = dict(here.server.keys)
+
+    def give(self, phone: Phone) -> None:
+        shutil.copytree(self._directory / phone.user, phone.world.directory / phone.files.name, dirs_exist_ok=True)
+        phone.credentials.secret = b"{}"
+        phone.world.server.keys[phone.user] = self._published[phone.user]
 
 
 class World:

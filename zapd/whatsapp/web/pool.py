@@ -63,6 +63,11 @@ class _Home:
         self.idle_since = time.monotonic()
         self.retiring = False
 
+    def takes_more(self) -> bool:
+        """Whether another account may move in."""
+        closed = self.retiring or self.worker.pairing or self.worker.ending
+        return not closed and len(self.sids) < self.places
+
 
 class WorkerPool:
     """A Service. `directory` is where the accounts' files are; `memory_limit` in bytes, times in seconds.
@@ -145,7 +150,7 @@ class WorkerPool:
             raise Crashes
         if not pairing:
             for home in self._homes:
-                if home.places == places and len(home.sids) < places and not home.retiring and not home.worker.pairing:
+                if home.places == places and home.takes_more():
                     return home
         home = self._new_home(1 if pairing else places, pairing=pairing)
         self._homes.append(home)
@@ -155,7 +160,8 @@ class WorkerPool:
         worker = Worker(command=self._command, directory=self.directory, capacity=places, pairing=pairing)
         home = _Home(worker=worker, places=places)
         worker.gone.add_done_callback(lambda _: self._gone(home))
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
         home.started = asyncio.create_task(self._start(home), name="web-worker:start")
         home.started.add_done_callback(lambda task: task.cancelled() or task.exception())  # told to who leased it
         self._metrics.started += 1

@@ -30,6 +30,9 @@ _PASSED_ON = re.compile(
     re.IGNORECASE,
 )
 
+#: Else every message says that a bot wrote it. The library sees the environment that the process was started with only.
+_SET = {"NEONIZE_BOT_TAG": "off"}
+
 OnEvent = Callable[[Frame], None]
 
 
@@ -71,6 +74,11 @@ class Worker:
         """Its process id, once it runs."""
         return self._process.pid if self._process else None
 
+    @property
+    def ending(self) -> bool:
+        """Whether it is gone, or was told to go."""
+        return self._why is not None or self.gone.done()
+
     async def start(self) -> None:
         """Start it. Raises WorkerGone when it does not get ready."""
         ours, theirs = socket.socketpair()
@@ -94,7 +102,7 @@ class Worker:
             *self._command,
             *options,
             cwd=self._directory,
-            env={name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)},
+            env={name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)} | _SET,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -236,8 +244,9 @@ class Worker:
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
+            # Not by `send_signal`: it may collect a dead process before the loop does, and the exit code is gone.
             with suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                os.kill(self._process.pid, number)
 
 
 def _spoken(code: int) -> str:

@@ -55,6 +55,8 @@ log = structlog.get_logger("zapd.web")
 
 S = SessionState
 FIRST_CODE, NEXT_CODES, ALL_CODES = 60.0, 20.0, 160.0  #: seconds that the library shows a code, and all of them
+KEYS_GONE = "406"  #: WhatsApp's number for a ban with which the library deletes the keys
+CONNECT_WITHIN = 60.0  #: seconds until a line is up, or a code is there
 OPEN_WITHIN = 60.0  #: seconds; making the database takes some on a busy disk
 CLOSE_WITHIN = 25.0
 SEND_WITHIN = 45.0  #: seconds, below the timeout of the queue
@@ -104,6 +106,7 @@ class WebTransport:
         all_codes: float = ALL_CODES,
         send_within: float = SEND_WITHIN,
         back_within: float = BACK_WITHIN,
+        connect_within: float = CONNECT_WITHIN,
     ) -> None:
         self._sid = connection.key
         self._pool = pool
@@ -115,6 +118,7 @@ class WebTransport:
         self._all_codes = all_codes
         self._send_within = send_within
         self._back_within = back_within
+        self._connect_within = connect_within
         self._phone = WebConfig.read(connection.config).phone
         self._life = Life(name=f"web:{connection.id}")
         self._lease: Lease | None = None
@@ -365,6 +369,8 @@ class WebTransport:
         except TimeoutError:
             lease.worker.kill("hung")
             return StateChange(state=S.RECONNECTING, reason="worker_hung")
+        # The library goes on trying in silence where WhatsApp says that it is not available.
+        self._deadline = self._after(self._connect_within, StateChange(state=S.RECONNECTING, reason="408"))
         return None
 
     async def _leave(self, lease: Lease) -> None:
@@ -382,7 +388,7 @@ class WebTransport:
 
     async def _judged(self, end: StateChange | _Again) -> StateChange | _Again:
         """Take keys that are of no use out of use."""
-        if isinstance(end, StateChange) and (end.state is S.LOGGED_OUT or end.reason == CORRUPT):
+        if isinstance(end, StateChange) and (end.state is S.LOGGED_OUT or end.reason in (CORRUPT, KEYS_GONE)):
             reason = CORRUPT if end.reason == CORRUPT else "logged_out"
             await asyncio.to_thread(self._files.set_aside, reason, at=self._now_ms())
             await self._credentials.set_aside(end.reason or reason)
@@ -443,33 +449,56 @@ class WebTransport:
     # --- what a worker tells ---
 
     async def _take(self, lease: Lease, event: Frame, on_state: OnState) -> Outcome:
+        """What follows from an event: the end of this stay, or nothing."""
+        if lease.worker.pairing:
+            outcome = await self._take_while_pairing(event, on_state)
+        else:
+            outcome = await self._take_while_linked(event, on_state)
+        return outcome or errors.of_end(event)
+
+    async def _take_while_pairing(self, event: Frame, on_state: OnState) -> Outcome:
         match event["ev"]:
             case "qr" | "code":
                 await self._show(event, on_state)
+            case "code_refused":
+                log.warning("web.code_refused", connection_id=self._sid)
+            case "passkey":
+                await on_state(StateChange(state=S.PASSKEY_REQUIRED, reason="passkey"))
             case "paired":
                 await self._was_paired(event, on_state)
             case "connected":
-                return await self._connected(lease, event, on_state)
+                self._deadline = self._after(self._settle, AGAIN)
+            case "again":
+                return AGAIN
+            case "closed":
+                return self._closed(event["error"])
+            case "pairing_failed":
+                return StateChange(state=S.RECONNECTING, reason="pairing_failed")
+        return None
+
+    async def _take_while_linked(self, event: Frame, on_state: OnState) -> Outcome:
+        match event["ev"]:
+            case "connected":
+                self._me = Me(jid=event["jid"], lid=event["lid"])
+                await self._mended(on_state)
             case "disconnected" if self._up:
                 await self._broken("disconnected", on_state)
                 self._deadline = self._after(self._back_within, StateChange(state=S.RECONNECTING, reason="428"))
             case "silent" if self._up:
                 await self._broken("no_answer", on_state)
-            case "restored" if not lease.worker.pairing:
+            case "restored":
                 await self._mended(on_state)
-            case "passkey":
-                await on_state(StateChange(state=S.PASSKEY_REQUIRED, reason="passkey"))
-            case "again":
-                return AGAIN
+            case "unread":
+                log.error(
+                    "web.unread", connection_id=self._sid, kind=event["event"], error=errors.short(event["error"])
+                )
             case "move":
                 return await self._away(on_state)
             case "closed":
                 return self._closed(event["error"])
-            case "pairing_failed":
-                return StateChange(state=S.RECONNECTING, reason="pairing_failed")
-            case "code_refused" | "unread":
-                log.warning(f"web.{event['ev']}", connection_id=self._sid, kind=event.get("event"))
-        return errors.of_end(event)
+            case "qr" | "code":
+                return StateChange(state=S.LOGGED_OUT, reason="401")  # its database has no keys any more
+        return None
 
     async def _show(self, event: Frame, on_state: OnState) -> None:
         """A code to scan or to type. The library stops showing them without a word, so the clock is ours."""
@@ -486,14 +515,6 @@ class WebTransport:
         await self._credentials.save(orjson.dumps({"network": "web", "jid": event["jid"]}))
         self._deadline = self._after(self._all_codes, StateChange(state=S.RECONNECTING, reason="515"))
         await on_state(StateChange(state=S.STARTING, reason="paired"))
-
-    async def _connected(self, lease: Lease, event: Frame, on_state: OnState) -> Outcome:
-        self._me = Me(jid=event["jid"], lid=event["lid"])
-        if lease.worker.pairing:
-            self._deadline = self._after(self._settle, AGAIN)
-            return None
-        await self._mended(on_state)
-        return None
 
     async def _broken(self, why: str, on_state: OnState) -> None:
         self._up = False

@@ -33,7 +33,6 @@ def main() -> None:
 
 
 def _be_a_good_child() -> None:
-    os.environ["NEONIZE_BOT_TAG"] = "off"  # else every message says that a bot wrote it; read when the library loads
     os.umask(0o077)  # the files of an account are nobody else's
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the accounts' keys
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on the terminal is the daemon's to answer

@@ -32,6 +32,8 @@ LOCKED_WITHIN = 10.0  #: seconds in which an earlier worker, whose daemon was ki
 FAILS_AT_ONCE = 0.3  #: seconds; a connect that fails at all fails in this time, and others may start after it
 STOPS_WITHIN = 10.0  #: seconds for the library to end a connection
 PAIRED = 2  #: the library's status of a pairing that worked
+#: The library's numbers for why a connection was refused → WhatsApp's.
+_CODES = {1: 400, 2: 401, 3: 402, 4: 403, 5: 406, 6: 405, 7: 409, 8: 500, 9: 501, 10: 503}
 NOT_OURS = ("status@broadcast", "@newsletter", "@broadcast")  #: chats that are no conversation with the account
 
 Emit = Callable[..., None]
@@ -83,9 +85,10 @@ class Account:
             await asyncio.wait({self._connect}, timeout=STOPS_WITHIN)
         self._let_go()
 
-    async def logout(self) -> None:
+    async def logout(self) -> Frame:
         """Unlink the device at WhatsApp."""
         await self._client.logout()
+        return {}
 
     def committed(self, number: int) -> None:
         """The daemon has committed the updates up to this one."""
@@ -151,10 +154,10 @@ class Account:
             events.DisconnectedEv: lambda _: self._emit("disconnected"),
             events.KeepAliveTimeoutEv: lambda _: self._emit("silent"),
             events.KeepAliveRestoredEv: lambda _: self._emit("restored"),
-            events.LoggedOutEv: lambda e: self._emit("logged_out", code=int(e.Reason) or 401),
+            events.LoggedOutEv: lambda e: self._emit("logged_out", code=_CODES.get(e.Reason) if e.OnConnect else 401),
             events.StreamReplacedEv: lambda _: self._emit("replaced"),
             events.ClientOutdatedEv: lambda _: self._emit("outdated"),
-            events.ConnectFailureEv: lambda e: self._emit("refused", code=int(e.Reason)),
+            events.ConnectFailureEv: lambda e: self._emit("refused", code=_CODES.get(e.Reason)),
             events.TemporaryBanEv: lambda e: self._emit("banned", code=int(e.Code), expires=int(e.Expire)),
             events.ReceiptEv: lambda e: self._update(shapes.receipt(e)),
             events.MessageEv: lambda e: self._update(shapes.message(e)),

@@ -50,6 +50,7 @@ class Host:
             "typing": Account.typing,
             "resolve": Account.resolve,
             "download": Account.download,
+            "logout": lambda account, _: account.logout(),
             "alive": lambda account, _: account.alive(),
         }
 
@@ -86,15 +87,13 @@ class Host:
             await self._open(sid, request)
             return {}
         account = self._accounts.get(sid)
+        if operation == "close":
+            if account is not None:  # else it could not be opened
+                await account.close()
+                del self._accounts[sid]
+            return {}
         if account is None:
             raise LookupError("no such account here")
-        if operation == "logout":
-            await account.logout()
-            return {}
-        if operation == "close":
-            await account.close()
-            del self._accounts[sid]
-            return {}
         return await self._operations[operation](account, request)
 
     async def _open(self, sid: str, request: Frame) -> None:
