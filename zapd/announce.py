@@ -21,6 +21,7 @@ from zapd.store.events import EventStore
 PUBLIC = frozenset(
     {
         "message.received",
+        "message.media",
         "message.sent",
         "message.delivered",
         "message.read",

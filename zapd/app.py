@@ -69,8 +69,16 @@ class App:
             intake=lambda connection, raw, key: self._messages.receiver.intake(connection, raw, key),
             limit_lane=lambda connection: self._operations.limit_lane(connection),
             fetch=lambda url: self._media.fetched(url),
+            read_media=lambda tenant, media_id: self._media.library.read(tenant, media_id),
         )
-        self._media = Media(basis, self._storage, self._network, self._engine)
+        self._media = Media(
+            basis,
+            self._storage,
+            self._network,
+            self._engine,
+            self._webhooks,
+            download=self._accounts.sessions.download,
+        )
         self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts, self._media)
         self._jobs = Jobs(basis, self._storage, self._network, self._engine, self._webhooks, self._messages)
         self._jobs_of = self._work()
@@ -90,6 +98,7 @@ class App:
             "message:send": Work(sender.send, sender.dead),
             "message:receive": Work(receiver.receive, receiver.dead),
             "message:status": Work(receiver.receive, receiver.dead),
+            "media:download": Work(self._media.downloads.run, self._media.downloads.dead),
             "webhook:delivery": Work(deliverer.deliver, deliverer.dead),
             "maintenance:cleanup": Work(
                 upkeep.janitor(self._basis, self._storage, self._engine, self._media, self._jobs).clean

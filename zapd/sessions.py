@@ -5,7 +5,7 @@ memory here only saves a read per message and is never older than `REMEMBER` sec
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,12 +27,17 @@ from zapd.whatsapp.metrics import SessionMetrics
 from zapd.whatsapp.transport import (
     NOTHING,
     PAIR,
+    READ,
+    TYPING,
     Enclosed,
     NotConnected,
     QrCode,
+    RemoteMedia,
     SendError,
     SendResult,
     StateChange,
+    Target,
+    Transport,
     Update,
 )
 
@@ -89,6 +94,8 @@ class Kind:
     parse: Callable[[Connection, bytes], Sequence[Update]]
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda config: config  #: adds what zapd makes itself
     rate_per_minute: int | None = None  #: where none is asked for
+    #: Seconds after a contact's message in which one may write freely; None: always.
+    window: Callable[[Connection], float | None] = lambda _: None
 
 
 class Sessions:
@@ -147,6 +154,10 @@ class Sessions:
         """The message types its transport can send."""
         return self._kinds[connection.transport].capabilities
 
+    def window(self, connection: Connection) -> float | None:
+        """For how many seconds after a contact's message one may write freely; None: always."""
+        return self._kinds[connection.transport].window(connection)
+
     def connected(self, tenant: str, connection_id: str) -> bool:
         """Whether a send can be tried now, on this daemon."""
         session = self._manager.get(tenant, connection_id)
@@ -158,6 +169,30 @@ class Sessions:
         if session is None:
             raise NotConnected("not on this daemon")
         return await session.send(message, enclosed)
+
+    def download(self, tenant: str, connection_id: str, media: RemoteMedia) -> AsyncIterator[bytes]:
+        """The content of a file that the provider holds. Raises a SendError, when it is read."""
+        return self._live(tenant, connection_id).download(media)
+
+    async def mark_read(self, connection: Connection, target: Target) -> None:
+        """Tell the sender of an inbound message that it was read. Raises InvalidInput, or a SendError."""
+        self._check_can(connection, READ)
+        await self._live(connection.tenant, connection.id).mark_read(target)
+
+    async def typing(self, connection: Connection, peer: str, *, last: Target | None) -> None:
+        """Show for some seconds that somebody types. Raises InvalidInput, or a SendError."""
+        self._check_can(connection, TYPING)
+        await self._live(connection.tenant, connection.id).typing(peer, last=last)
+
+    def _live(self, tenant: str, connection_id: str) -> Transport:
+        session = self._manager.get(tenant, connection_id)
+        if session is None:
+            raise NotConnected("not on this daemon")
+        return session.transport
+
+    def _check_can(self, connection: Connection, feature: str) -> None:
+        if feature not in self.capabilities(connection):
+            raise InvalidInput(FieldError("connection", f"its transport {connection.transport} cannot do: {feature}"))
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""

@@ -26,6 +26,7 @@ from zapd.whatsapp.content.media import check_file
 from zapd.whatsapp.content.places import WITH_FILES, Place, places
 from zapd.whatsapp.transport import MediaFile, Permanent, RetryAt
 
+CHUNK = 256 * 1024  #: bytes that are read at once
 REMEMBER = 600.0  #: seconds; a file that many messages name by one URL is fetched once
 MAX_REMEMBERED = 1000  #: URLs
 
@@ -143,6 +144,13 @@ class Library:
             since = max(self._now_ms(), send_at or 0)
             changes += [self._store.used(tenant, message_id, item.id), self._store.kept(tenant, item.id, since)]
         return Attached(orjson.dumps(whole), tuple(changes))
+
+    async def read(self, tenant: str, media_id: str) -> AsyncIterator[bytes]:
+        """The content of a file, in pieces. Raises a SendError when it is not there."""
+        path = (await self._file(tenant, media_id)).path
+        with await asyncio.to_thread(path.open, "rb") as file:
+            while chunk := await asyncio.to_thread(file.read, CHUNK):
+                yield chunk
 
     async def files_of(self, message: Message) -> Mapping[str, MediaFile]:
         """The files that a message names, by their `media_id`. Raises a SendError when one is not there."""

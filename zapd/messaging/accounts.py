@@ -6,7 +6,7 @@ from typing import Protocol
 from zapd.model.message import Message
 from zapd.model.session import Connection
 from zapd.store.commands import Row
-from zapd.whatsapp.transport import Enclosed, SendResult, Update
+from zapd.whatsapp.transport import Enclosed, SendResult, Target, Update
 
 SEND, RECEIVE, STATUS = "message:send", "message:receive", "message:status"  #: queues
 PRIORITY = 5  #: of a message; the queues of what comes in have their own
@@ -25,6 +25,15 @@ class Accounts(Protocol):
 
     def capabilities(self, connection: Connection) -> frozenset[str]:
         """The message types that it can send, and what else it can do."""
+
+    def window(self, connection: Connection) -> float | None:
+        """For how many seconds after a contact's message one may write freely; None: always."""
+
+    async def mark_read(self, connection: Connection, target: Target) -> None:
+        """Tell the sender of an inbound message that it was read. Raises InvalidInput, or a SendError."""
+
+    async def typing(self, connection: Connection, peer: str, *, last: Target | None) -> None:
+        """Show for some seconds that somebody types. Raises InvalidInput, or a SendError."""
 
     def connected(self, tenant: str, connection_id: str) -> bool:
         """Whether a send can be tried now, on this daemon."""

@@ -8,11 +8,10 @@ from dataclasses import replace
 import orjson
 
 from zapd import failpoint
-from zapd.announce import Announcer
+from zapd.errors import Conflict, NotFound
 from zapd.ids import Ids
 from zapd.jobs.job import Done, Job, Outcome
 from zapd.messaging.accounts import (
-    PRIORITY,
     PRIORITY_RECEIVE,
     PRIORITY_STATUS,
     RECEIVE,
@@ -20,13 +19,11 @@ from zapd.messaging.accounts import (
     Accounts,
     Commit,
 )
-from zapd.messaging.metrics import MessageMetrics
+from zapd.messaging.inbound import Inbounds
 from zapd.messaging.receipts import Receipts, by_message
-from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
 from zapd.store.inbox import InboxStore
-from zapd.store.messages import MessageStore
-from zapd.whatsapp.transport import Inbound, Receipt, Update
+from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Receipt, Update
 
 _PLAIN = re.compile(r"[A-Za-z0-9@._:+-]{1,200}")  #: a peer that may stand in the name of a lane
 
@@ -38,24 +35,20 @@ class Receiver:
         self,
         *,
         accounts: Accounts,
-        messages: MessageStore,
         inbox: InboxStore,
         receipts: Receipts,
-        announcer: Announcer,
+        inbounds: Inbounds,
         commit: Commit,
         ids: Ids,
         now_ms: Callable[[], int],
-        metrics: MessageMetrics,
     ) -> None:
         self._accounts = accounts
-        self._messages = messages
         self._inbox = inbox
         self._receipts = receipts
-        self._announcer = announcer
+        self._inbounds = inbounds
         self._commit = commit
         self._ids = ids
         self._now_ms = now_ms
-        self._metrics = metrics
 
     async def intake(self, connection: Connection, raw: bytes, provider_key: str) -> bool:
         """Keep a provider's raw bytes and the job that will read them, in one commit. False: they came before.
@@ -72,6 +65,24 @@ class Receiver:
         failpoint.reached("receive.kept")
         return kept
 
+    async def process(self, tenant: str, inbox_id: str) -> list[str]:
+        """Read a row once more; returns the ids of the jobs that do it. What was applied before stays as it is.
+
+        Raises NotFound, or Conflict when its bytes cannot be read at all.
+        """
+        stored = await self._inbox.get(tenant, inbox_id)
+        connection = await self._accounts.find(tenant, stored.connection_id) if stored is not None else None
+        if stored is None or connection is None:
+            raise NotFound(f"there is no inbox row {inbox_id}")
+        try:
+            updates = self._accounts.parse(connection, stored.raw)
+        except ValueError as error:
+            raise Conflict(f"the bytes are not of this provider: {error}") from None
+        jobs = self._readers(connection, updates, inbox_id, self._now_ms())
+        if jobs:
+            await self._commit(self._inbox.again(tenant, inbox_id), jobs=jobs)
+        return [job.id for job in jobs]
+
     def _readers(self, connection: Connection, updates: Sequence[Update], inbox_id: str, now: int) -> list[Job]:
         """The jobs that read an inbox row: one for its messages, one for its receipts, where there are any."""
         job = Job(
@@ -83,7 +94,7 @@ class Receiver:
             tenant=connection.tenant,
         )
         jobs = [job] if any(isinstance(update, Receipt) for update in updates) else []
-        if any(isinstance(update, Inbound) for update in updates):
+        if any(not isinstance(update, Receipt) for update in updates):
             lane = _conversation(connection, updates)
             jobs.append(replace(job, id=self._ids.new("job"), queue=RECEIVE, priority=PRIORITY_RECEIVE, lane=lane))
         return jobs
@@ -97,9 +108,8 @@ class Receiver:
             return Done()  # past its retention, or the connection was deleted
         updates = self._accounts.parse(connection, stored.raw)
         if job.queue == RECEIVE:
-            for update in updates:
-                if isinstance(update, Inbound):
-                    await self._keep_inbound(connection, update)
+            told = [update for update in updates if not isinstance(update, Receipt)]
+            await self._keep_all(connection, told, again=stored.processed_at is not None)
         else:
             await self._apply_receipts(connection, [update for update in updates if isinstance(update, Receipt)])
         failpoint.reached("receive.applied")
@@ -118,39 +128,23 @@ class Receiver:
             return
         await asyncio.gather(*[self._receipts.apply(connection.tenant, connection.id, group) for group in groups])
 
-    async def _keep_inbound(self, connection: Connection, inbound: Inbound) -> None:
-        at = inbound.at or self._now_ms()  # a time of 0 would be long past its retention
-        message = Message(
-            tenant=connection.tenant,
-            id=self._ids.new("msg"),
-            connection_id=connection.id,
-            direction=Direction.INBOUND,
-            status=MessageStatus.RECEIVED,
-            peer=inbound.peer,
-            type=inbound.type,
-            payload=inbound.payload,
-            priority=PRIORITY,
-            created_at=at,
-            provider_id=inbound.provider_id,
-            reply_to=inbound.reply_to,
-        )
-        data = {
-            "from": inbound.peer,
-            "name": inbound.name,
-            "type": inbound.type,
-            "payload": orjson.Fragment(inbound.payload),
-            "provider_id": inbound.provider_id,
-        }
-        event = self._announcer.announce(
-            "message.received",
-            tenant=message.tenant,
-            at=at,
-            data={"message_id": message.id, **data},
-            connection_id=connection.id,
-            message_id=message.id,
-        )
-        if await self._commit(self._messages.added_new(message), *event.changes, jobs=event.jobs) is not None:
-            self._metrics.received(message)
+    async def _keep_all(
+        self, connection: Connection, updates: Sequence[Inbound | AliasChange | Notice], *, again: bool
+    ) -> None:
+        """Keep them, each chat in its order and the chats side by side. Notices have no id that drops a repetition."""
+        chats: dict[str, list[Inbound | AliasChange | Notice]] = {}
+        for update in updates:
+            if not (again and isinstance(update, Notice)):
+                chats.setdefault(update.peer if isinstance(update, Inbound) else "", []).append(update)
+
+        async def keep(chat: Sequence[Inbound | AliasChange | Notice]) -> None:
+            for update in chat:
+                await self._inbounds.keep(connection, update)
+
+        if len(chats) == 1:  # the usual case, without the cost of a task
+            await keep(next(iter(chats.values())))
+        else:
+            await asyncio.gather(*[keep(chat) for chat in chats.values()])
 
 
 def _conversation(connection: Connection, updates: Sequence[Update]) -> str:

@@ -76,6 +76,7 @@ class Messaging:
         cancel_job: Callable[[str, str], Awaitable[bool]],
         enclosing: Enclosing,
         attach: Attach,
+        check_window: Callable[[Connection, str, str], Awaitable[None]],
         recipient: Callable[[str], str],
         check_content: Callable[[str, Any, frozenset[str], bool], None],
         ids: Ids,
@@ -91,6 +92,7 @@ class Messaging:
         self._cancel_job = cancel_job
         self._enclosing = enclosing
         self._attach = attach
+        self._check_window = check_window
         self._recipient = recipient
         self._check_content = check_content
         self._ids = ids
@@ -137,6 +139,7 @@ class Messaging:
     async def _checked(self, request: Submit, connection: Connection) -> str:
         """Whom it goes to, after everything in it was checked. Raises InvalidInput."""
         peer = self._recipient(request.to)
+        await self._check_window(connection, peer, request.type)
         payload, can = orjson.loads(request.payload), self._accounts.capabilities(connection)
         self._check_content(request.type, payload, can, request.reply_to is not None)
         await self._enclosing.check(

@@ -117,3 +117,4 @@ class Message:
     failed_at: int | None = None
     error_code: str | None = None
     error: str | None = None
+    sender: str | None = None  #: in a group: who wrote it

@@ -18,7 +18,7 @@ from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.parts.whatsapp_web import WEB, WhatsAppWeb
 from zapd.sessions import Kind, Sessions
-from zapd.whatsapp import cloud_webhook, sandbox_wire
+from zapd.whatsapp import cloud, sandbox_wire
 from zapd.whatsapp.cloud import CloudConfig, CloudTransport
 from zapd.whatsapp.credentials import SqlCredentials
 from zapd.whatsapp.manager import Pulse, SessionManager
@@ -42,9 +42,8 @@ SANDBOX = Kind(
 CLOUD = Kind(
     capabilities=CloudTransport.capabilities,
     check_config=check_cloud_config,
-    parse=lambda connection, raw: cloud_webhook.parse(
-        raw, phone_number_id=CloudConfig.read(connection.config).phone_number_id
-    ),
+    parse=lambda connection, raw: cloud.parse(CloudConfig.read(connection.config), raw),
+    window=lambda connection: cloud.window(CloudConfig.read(connection.config)),
 )
 
 
@@ -80,7 +79,9 @@ class Accounts:
         intake: Callable[[Connection, bytes, str], Awaitable[bool]],
         limit_lane: Callable[[Connection], Awaitable[None]],
         fetch: Callable[[str], AsyncIterator[bytes]],
+        read_media: Callable[[str, str], AsyncIterator[bytes]],
     ) -> None:
+        self._read_media = read_media
         self._cloud, self._network, self._intake, self._ids = basis.config.cloud, network, intake, basis.ids
         self._zapi, self._fetch = basis.config.zapi, fetch
         self._commit, self._logins = storage.writer.commit, storage.credentials
@@ -135,7 +136,12 @@ class Accounts:
         )
 
     def _sandbox_transport(self, connection: Connection) -> SandboxTransport:
-        return SandboxTransport(connection=connection, network=self.sandbox, credentials=self.credentials(connection))
+        return SandboxTransport(
+            connection=connection,
+            network=self.sandbox,
+            credentials=self.credentials(connection),
+            read=lambda media_id: self._read_media(connection.tenant, media_id),
+        )
 
     async def _closed(self, connection: Connection) -> None:
         """A connection is closed for good: what its network or its disk kept for it goes."""

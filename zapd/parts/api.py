@@ -115,6 +115,9 @@ def of_accounts(
     return [
         given(need.MESSAGING, messages.messaging),
         given(need.INTAKE, messages.receiver.intake),
+        given(need.PROCESS, messages.receiver.process),
+        given(need.INBOX, storage.inbox),
+        given(need.PRESENCE, messages.presence),
         given(need.SESSIONS, accounts.sessions),
         given(need.CONNECTIONS, storage.connections),
         given(need.MESSAGES, storage.messages),

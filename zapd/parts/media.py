@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 
+from zapd.media.downloads import DOWNLOAD, Download, Downloads
 from zapd.media.fetch import Fetcher
 from zapd.media.files import Files
 from zapd.media.library import Library
@@ -12,12 +13,22 @@ from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
 from zapd.parts.network import Network
 from zapd.parts.storage import Storage
+from zapd.parts.webhooks import Webhooks
 
 
 class Media:
     """What takes files in, keeps them and hands them out."""
 
-    def __init__(self, basis: Basis, storage: Storage, network: Network, engine: Engine) -> None:
+    def __init__(
+        self,
+        basis: Basis,
+        storage: Storage,
+        network: Network,
+        engine: Engine,
+        webhooks: Webhooks,
+        *,
+        download: Download,
+    ) -> None:
         config = basis.config.media
         self.metrics = MediaMetrics(registry=basis.registry)
         self.files = Files(directory=basis.config.media_dir, random_bytes=os.urandom)
@@ -34,6 +45,19 @@ class Media:
         )
         self.links = Links(
             keys=storage.data_keys, base_url=basis.config.public_url, lifetime=config.link_lifetime, now_ms=now_ms
+        )
+        self.downloads = Downloads(
+            store=storage.media,
+            files=self.files,
+            links=self.links,
+            download=download,
+            announcer=webhooks.announcer,
+            commit=engine.outbox.commit,
+            new_id=basis.ids.new,
+            now_ms=now_ms,
+            priority=basis.config.queues[DOWNLOAD].priority,
+            max_size=config.max_size,
+            metrics=self.metrics,
         )
 
     async def fetched(self, url: str) -> AsyncIterator[bytes]:

@@ -25,6 +25,7 @@ from zapd.store.purge import Purge
 from zapd.store.reader import Reader
 from zapd.store.sealing import Sealing
 from zapd.store.vault import Vault, load_keys
+from zapd.store.windows import WindowStore
 from zapd.store.writer import Writer
 
 
@@ -60,9 +61,10 @@ class Storage:
         self.outbox = OutboxStore(database=database, reader=reader)
         self.dead_letters = DeadLetterStore(database=database, reader=reader)
         self.batches = BatchStore(database=database, reader=reader)
-        self.inbox = InboxStore(reader=reader)
+        self.inbox = InboxStore(reader=reader, database=database)
         self.idempotency = IdempotencyStore(reader=reader)
         self.media = MediaStore(database=database, reader=reader)
+        self.windows = WindowStore(reader=reader)
         self.ledger = LedgerStore(database=database)
         self.purge = Purge(database=database, writer=self.writer)
 

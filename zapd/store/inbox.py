@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from zapd.store.commands import Change, Insert, Update, by_key
+from zapd.store.database import Database
 from zapd.store.reader import Reader
 from zapd.store.tables import inbox
 
@@ -19,6 +22,7 @@ _PROCESSED = Update(
     columns=(*_KEY, _I.processed_at, _I.error),
     sets=lambda v: {"processed_at": v.c.processed_at, "error": v.c.error},
 )
+_AGAIN = Update(table=inbox, columns=_KEY, sets=lambda _: {"processed_at": sa.null(), "error": sa.null()})
 _BY_ID = by_key(inbox, _KEY)
 
 
@@ -39,8 +43,9 @@ class InboxRow:
 class InboxStore:
     """The inboxes of all tenants."""
 
-    def __init__(self, *, reader: Reader) -> None:
+    def __init__(self, *, reader: Reader, database: Database) -> None:
         self._reader = reader
+        self._database = database
 
     @staticmethod
     def added(
@@ -62,6 +67,23 @@ class InboxStore:
     def processed(tenant: str, inbox_id: str, at: int, error: str | None = None) -> Change:
         """Everything in it was applied, or never can be because of `error`."""
         return Change(_PROCESSED, (tenant, inbox_id, at, error))
+
+    @staticmethod
+    def again(tenant: str, inbox_id: str) -> Change:
+        """It is to be read once more: until then it is kept."""
+        return Change(_AGAIN, (tenant, inbox_id))
+
+    async def listed(
+        self, tenant: str, *, connection_id: str | None, failed: bool | None, after: str | None, limit: int
+    ) -> list[InboxRow]:
+        """A page by id, the newest first; `failed`: those that could not be read, or the others."""
+        query = sa.select(inbox).where(_I.tenant == tenant).order_by(_I.id.desc()).limit(limit)
+        if connection_id is not None:
+            query = query.where(_I.connection_id == connection_id)
+        if failed is not None:
+            query = query.where(_I.error.is_not(None) if failed else _I.error.is_(None))
+        rows = await self._database.fetch(query if after is None else query.where(_I.id < after))
+        return [InboxRow(**dict(zip(_NAMES, row, strict=True))) for row in rows]
 
     async def get(self, tenant: str, inbox_id: str) -> InboxRow | None:
         """One body."""

@@ -38,7 +38,7 @@ _CLAIMABLE = frozenset({S.QUEUED, S.FAILED})
 _KEY = (_M.tenant, _M.id)
 _NEW = (
     *(*_KEY, _M.connection_id, _M.direction, _M.status, _M.peer, _M.type, _M.payload, _M.priority),
-    *(_M.created_at, _M.job_id, _M.provider_id, _M.reply_to, _M.send_at, _M.expires_at),
+    *(_M.created_at, _M.job_id, _M.provider_id, _M.reply_to, _M.send_at, _M.expires_at, _M.sent_at, _M.sender),
 )
 _ADDED = Insert(table=messages, columns=_NEW)
 _ADDED_NEW = Insert(table=messages, columns=_NEW, when_there="skip")
@@ -218,5 +218,5 @@ def _new(m: Message) -> tuple[Any, ...]:
     # `.value`: sqlite3 binds a plain str ten times faster than a subclass of it.
     return (
         *(m.tenant, m.id, m.connection_id, m.direction.value, m.status.value, m.peer, m.type, m.payload, m.priority),
-        *(m.created_at, m.job_id, m.provider_id, m.reply_to, m.send_at, m.expires_at),
+        *(m.created_at, m.job_id, m.provider_id, m.reply_to, m.send_at, m.expires_at, m.sent_at, m.sender),
     )

@@ -120,6 +120,7 @@ messages = Table(
     Column("failed_at", BigInteger),
     Column("error_code", Text),
     Column("error", Text),
+    Column("sender", Text),  # in a group: who wrote it
     Index("messages_history", "tenant", "connection_id", "id"),
     # A provider's id is unique per connection and direction: this drops duplicate inbound messages.
     Index(
@@ -350,6 +351,17 @@ sandbox_ledger = Table(
     Column("payload", LargeBinary, nullable=False, info=_BODY),
     Column("at", BigInteger, nullable=False),
     Column("stage", Integer, nullable=False),  # how many of its receipts the network has handed out
+)
+
+# The newest message of each contact, by every key under which the contact may be written to.
+windows = Table(
+    "windows",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("peer", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("message_id", Text, nullable=False),
 )
 
 # Files of messages. Their content is on disk under its hash; several rows may share it.

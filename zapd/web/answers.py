@@ -48,6 +48,7 @@ class MessageAnswer(TypedDict):
     reply_to: str | None
     error_code: str | None
     error: str | None
+    sender: str | None
     created_at: Time
     send_at: Time | None
     expires_at: Time | None
@@ -196,6 +197,7 @@ def message(m: Message) -> MessageAnswer:
         "reply_to": m.reply_to,
         "error_code": m.error_code,
         "error": m.error,
+        "sender": m.sender,
         "created_at": iso(m.created_at),
         "send_at": at(m.send_at),
         "expires_at": at(m.expires_at),

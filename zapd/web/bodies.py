@@ -52,6 +52,12 @@ class SendMessage(Body):
     reply_to: str | None = Field(default=None, min_length=1, max_length=256)
 
 
+class Typing(Body):
+    """To whom typing is shown."""
+
+    to: str = Field(min_length=1, max_length=64, description="a phone number with country code, or a JID")
+
+
 class ConnectionConfig(BaseModel):
     """What every transport may be told, beside the transport's own settings.
 

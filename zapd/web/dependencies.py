@@ -29,6 +29,7 @@ from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, Delivery
 from zapd.sessions import CreateConnection, Created
 from zapd.store.commands import Change
 from zapd.store.dead_letters import Place
+from zapd.store.inbox import InboxRow
 from zapd.store.ledger import LedgerEntry
 from zapd.store.outbox import OutboxRow
 from zapd.web.audit import Audit
@@ -70,6 +71,22 @@ class Messaging(Protocol):
     async def submit(self, request: Submit) -> Submitted: ...
     async def retry(self, tenant: str, message_id: str) -> Message: ...
     async def cancel(self, tenant: str, message_id: str) -> Message: ...
+
+
+class Presence(Protocol):
+    """Read marks and typing."""
+
+    async def mark_read(self, message: Message) -> None: ...
+    async def typing(self, tenant: str, connection_id: str, peer: str) -> None: ...
+
+
+class InboxRows(Protocol):
+    """What providers sent."""
+
+    async def get(self, tenant: str, inbox_id: str) -> InboxRow | None: ...
+    async def listed(
+        self, tenant: str, *, connection_id: str | None, failed: bool | None, after: str | None, limit: int
+    ) -> Sequence[InboxRow]: ...
 
 
 class Sessions(Protocol):
@@ -362,6 +379,8 @@ class SessionPace:
 
 
 MESSAGING = web.AppKey("messaging", Messaging)
+PRESENCE = web.AppKey("presence", Presence)
+INBOX = web.AppKey("inbox", InboxRows)
 SESSIONS = web.AppKey("sessions", Sessions)
 CONNECTIONS = web.AppKey("connections", ConnectionRows)
 MESSAGES = web.AppKey("messages", MessageRows)
@@ -406,6 +425,8 @@ COMMIT: web.AppKey[Commit] = web.AppKey("commit")
 ENDPOINTS_CHANGED: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("endpoints_changed")
 #: (connection, raw bytes, provider key) → False: they came before. Raises ValueError when not of the provider.
 INTAKE: web.AppKey[Callable[[Connection, bytes, str], Awaitable[bool]]] = web.AppKey("intake")
+#: (tenant, inbox id) → the jobs that read the row once more.
+PROCESS: web.AppKey[Callable[[str, str], Awaitable[list[str]]]] = web.AppKey("process")
 #: (tenant, delivery id) → the delivery, queued again.
 RETRY_DELIVERY: web.AppKey[Callable[[str, str], Awaitable[Delivery]]] = web.AppKey("retry_delivery")
 #: (queue, job id) → for how many seconds the job runs on this daemon; None: it does not.

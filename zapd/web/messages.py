@@ -17,6 +17,7 @@ from zapd.web import dependencies as need
 from zapd.web.answers import Json, MessageAnswer, Time, answer
 from zapd.web.auth import key_of, visible
 from zapd.web.pages import PageQuery, Query, page, parsed_query
+from zapd.whatsapp.numbers import recipient
 
 
 class SendQuery(Query):
@@ -129,6 +130,20 @@ async def cancel(request: web.Request) -> web.Response:
     """Take a message back while it waits."""
     message = await _visible_message(request)
     return answer(answers.message(await request.app[need.MESSAGING].cancel(message.tenant, message.id)))
+
+
+async def read(request: web.Request) -> web.Response:
+    """Mark a message that came in as read, for its sender to see."""
+    await request.app[need.PRESENCE].mark_read(await _visible_message(request))
+    return web.Response(status=204)
+
+
+async def typing(request: web.Request) -> web.Response:
+    """Show a contact for some seconds that somebody types. On the Cloud API this marks the last message as read too."""
+    body = await bodies.parsed(request, bodies.Typing)
+    connection_id = request.match_info["connection"]
+    await request.app[need.PRESENCE].typing(key_of(request).tenant, connection_id, recipient(body.to))
+    return web.Response(status=204)
 
 
 async def _visible_message(request: web.Request) -> Message:

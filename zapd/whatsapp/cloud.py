@@ -5,6 +5,7 @@ Meta has no idempotency key, so every send carries our message id as callback da
 a send with a lost answer did leave.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from zapd.whatsapp import cloud_webhook
 from zapd.whatsapp.cloud_body import body_of, read_body
 from zapd.whatsapp.cloud_client import CloudClient
 from zapd.whatsapp.cloud_media import CloudMedia, Uploads
-from zapd.whatsapp.cloud_pace import Pace
+from zapd.whatsapp.cloud_pace import PAIR_EVERY, Pace, PairLimit
 from zapd.whatsapp.content.interactive import INTERACTIVE
 from zapd.whatsapp.life import Life
 from zapd.whatsapp.transport import (
@@ -36,6 +37,7 @@ from zapd.whatsapp.transport import (
     Permanent,
     RemoteMedia,
     Resolved,
+    RetryAt,
     SendError,
     SendResult,
     StateChange,
@@ -47,6 +49,7 @@ from zapd.whatsapp.transport import (
 
 Json = dict[str, Any]
 
+WINDOW = 86_400.0  #: seconds
 PROBE_FIELDS = "verified_name,display_phone_number,quality_rating"
 
 
@@ -69,6 +72,7 @@ class CloudConfig(BaseModel):
     access_token: str = Field(min_length=1, pattern=r"^[!-~]+$", repr=False)
     app_secret: str = Field(min_length=1, repr=False)
     verify_token: str = Field(min_length=1, repr=False)
+    enforce_window: bool = True  #: refuse at accept what Meta refuses outside of the 24 h window
 
     @classmethod
     def read(cls, config: bytes) -> "CloudConfig":
@@ -94,6 +98,7 @@ class CloudTransport:
         uploads: Uploads,
         now_ms: Callable[[], int],
         random: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
         base_url: str = "https://graph.facebook.com",
         version: str = "v25.0",
         timeout: float = 30.0,
@@ -109,6 +114,7 @@ class CloudTransport:
         )
         self._now_ms = now_ms
         self._pace = Pace(random=random)
+        self._pairs = PairLimit(clock=clock)
         self._number = self.config.phone_number_id
         name = f"cloud:{connection.id}"
         self._media = CloudMedia(client=self._client, number=self._number, uploads=uploads, name=name)
@@ -135,6 +141,8 @@ class CloudTransport:
     async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         """Send one message. Raises a SendError."""
         self._check_up()
+        if wait := self._pairs.wait(message.peer, message.id):
+            raise RetryAt("pair_rate", f"a message every {PAIR_EVERY:g} s to one contact", wait=wait)
         uploaded = await self._media.uploaded(enclosed.media)
         body = body_of(message, target=enclosed.target, uploaded=uploaded)
         try:
@@ -173,7 +181,7 @@ class CloudTransport:
 
     def parse(self, raw: bytes) -> Sequence[Update]:
         """The updates in a webhook's body. Raises ValueError."""
-        return cloud_webhook.parse(raw, phone_number_id=self.config.phone_number_id)
+        return parse(self.config, raw)
 
     async def _probe(self, on_state: OnState) -> None:
         try:
@@ -205,3 +213,13 @@ class CloudTransport:
         contact: Json = next(iter(told.get("contacts") or []), {})
         peer = contact.get("wa_id") or contact.get("user_id")
         return SendResult(provider_id=provider_id, accepted_at=self._now_ms(), peer=str(peer) if peer else None)
+
+
+def parse(config: CloudConfig, raw: bytes) -> Sequence[Update]:
+    """The updates of one number in a webhook's body. Raises ValueError."""
+    return cloud_webhook.parse(raw, phone_number_id=config.phone_number_id, waba_id=config.waba_id)
+
+
+def window(config: CloudConfig) -> float | None:
+    """For how many seconds after a contact's message one may write freely."""
+    return WINDOW if config.enforce_window else None

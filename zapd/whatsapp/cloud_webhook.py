@@ -5,7 +5,7 @@ Source: wire facts §1.6 to §1.8.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -13,7 +13,8 @@ import structlog
 
 from zapd.errors import Forbidden, Unauthorized
 from zapd.model.message import MessageStatus
-from zapd.whatsapp.transport import Inbound, Receipt, Update
+from zapd.whatsapp.cloud_inbound import changes, inbound, milliseconds, object_in, objects, people, text_in
+from zapd.whatsapp.transport import AliasChange, Aliases, Notice, Receipt, Update
 
 log = structlog.get_logger("zapd.whatsapp")
 
@@ -30,11 +31,8 @@ _STATUSES: Mapping[str, MessageStatus] = {
 
 Json = dict[str, Any]
 
-#: The kinds that zapd gives a shape of its own; every other keeps Meta's JSON under the type `unknown`.
-_PAYLOADS: Mapping[str, Callable[[Json], Json]] = {
-    "text": lambda message: {"text": message["text"]["body"]},
-    "button": lambda message: {"text": message["button"]["text"], "payload": message["button"].get("payload")},
-}
+#: Notices that somebody must look at.
+_WARNINGS = frozenset({"error", "account_update", "account_alerts", "phone_number_quality_update"})
 
 
 def handshake(query: Mapping[str, str], *, verify_token: str) -> str:
@@ -52,7 +50,7 @@ def check_signature(raw: bytes, header: str | None, *, app_secret: str) -> None:
         raise Unauthorized("X-Hub-Signature-256 is missing or wrong")
 
 
-def parse(raw: bytes, *, phone_number_id: str) -> list[Update]:
+def parse(raw: bytes, *, phone_number_id: str, waba_id: str = "") -> list[Update]:
     """The updates for one number. An app's webhook may carry those of its other numbers too: they are left out.
 
     Raises ValueError when the bytes are not a WhatsApp webhook. A part that is malformed never costs the others.
@@ -61,14 +59,67 @@ def parse(raw: bytes, *, phone_number_id: str) -> list[Update]:
     if not isinstance(body, dict) or body.get("object") != "whatsapp_business_account":
         raise ValueError("not a WhatsApp webhook")
     updates: list[Update] = []
-    for value in _values(body):
-        if _object(value, "metadata").get("phone_number_id") != phone_number_id:
-            log.warning("webhook.other_number")
-            continue
-        names = _names(value)
-        updates += [_inbound(message, names) for message in _objects(value, "messages")]
-        updates += filter(None, map(_receipt, _objects(value, "statuses")))
+    for entry in objects(body, "entry"):
+        for change in objects(entry, "changes"):
+            value, field = object_in(change, "value"), str(change.get("field"))
+            number = object_in(value, "metadata").get("phone_number_id")
+            if number != phone_number_id and (number is not None or field in _OF_A_NUMBER):
+                log.warning("webhook.other_number")
+            elif number is None and waba_id and str(entry.get("id")) != waba_id:
+                log.warning("webhook.other_account")
+            else:
+                updates += _FIELDS.get(field, _notice)(value, field)
     return updates
+
+
+def _messages(value: Json, _field: str) -> list[Update]:
+    known = people(value)
+    updates: list[Update] = []
+    for message in objects(value, "messages"):
+        updates.append(inbound(message, known))
+        if message.get("type") == "system":
+            updates += changes(message)
+    updates += filter(None, map(_receipt, objects(value, "statuses")))
+    if objects(value, "errors"):
+        updates += _notice({"errors": value["errors"]}, "error")
+    return updates
+
+
+def _echoes(value: Json, _field: str) -> list[Update]:
+    """What somebody wrote with the number's phone app, beside zapd."""
+    known = people(value)
+    told = objects(value, "message_echoes") or objects(value, "messages")
+    return [inbound(message, known, from_me=True) for message in told]
+
+
+def _user_ids(value: Json, field: str) -> list[Update]:
+    updates: list[Update] = []
+    held = value.get(field)
+    told = [held] if isinstance(held, dict) else objects(value, field) or [value]
+    for item in told:
+        ids = object_in(item, "user_id")
+        previous, current = text_in(ids, "previous"), text_in(ids, "current")
+        if previous and current:
+            phone = text_in(item, "wa_id")
+            updates.append(
+                AliasChange(
+                    provider_id=f"{previous}>{current}",
+                    previous=Aliases(bsuid=previous),
+                    current=Aliases(bsuid=current, phone=phone, wa_id=phone),
+                    at=milliseconds(item),
+                )
+            )
+    return updates
+
+
+def _notice(value: Json, field: str) -> list[Update]:
+    try:
+        data = orjson.dumps(value)
+    except TypeError:
+        return []  # nested too deeply to be written again; the inbox keeps the raw bytes
+    key = f"{field}:{hashlib.sha256(data).hexdigest()}"
+    kind = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in field)[:64]
+    return [Notice(provider_id=key, kind=kind, data=data, at=milliseconds(value), warning=field in _WARNINGS)]
 
 
 def _same(given: str, expected: str) -> bool:
@@ -76,83 +127,28 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
 
 
-def _values(body: Json) -> Iterator[Json]:
-    for entry in _objects(body, "entry"):
-        for change in _objects(entry, "changes"):
-            if change.get("field") == "messages":
-                yield _object(change, "value")
-
-
-def _names(value: Json) -> dict[str, str]:
-    """What contacts call themselves, by number and by business-scoped id."""
-    names: dict[str, str] = {}
-    for contact in _objects(value, "contacts"):
-        name = _object(contact, "profile").get("name")
-        ids = (contact.get("wa_id"), contact.get("user_id"))
-        names |= {known: str(name) for known in ids if isinstance(known, str) and name}
-    return names
-
-
-def _inbound(message: Json, names: Mapping[str, str]) -> Inbound:
-    # Users with a username have no number here, see wire facts §1.9.
-    peer = str(message.get("from") or message.get("from_user_id") or "unknown")
-    type_, payload = _content(message)
-    quoted = _object(message, "context").get("id")
-    return Inbound(
-        # Without an id, the same bytes are still the same message.
-        provider_id=str(message.get("id") or f"sha256:{hashlib.sha256(payload).hexdigest()}"),
-        peer=peer,
-        type=type_,
-        payload=payload,
-        at=_milliseconds(message),
-        name=names.get(peer) or names.get(str(message.get("from_user_id"))),
-        reply_to=str(quoted) if quoted else None,
-    )
-
-
-def _content(message: Json) -> tuple[str, bytes]:
-    kind = message.get("type")
-    shape = _PAYLOADS.get(kind) if isinstance(kind, str) else None
-    if isinstance(kind, str) and shape is not None:
-        try:
-            return kind, orjson.dumps(shape(message))
-        except (KeyError, TypeError, AttributeError):
-            log.warning("webhook.malformed_message", type=kind)
-    try:
-        return "unknown", orjson.dumps(message)
-    except TypeError:  # orjson reads deeper nesting than it writes; the inbox keeps the raw bytes
-        return "unknown", b'{"error":"nested too deeply"}'
-
-
 def _receipt(status: Json) -> Receipt | None:
     kind, provider_id = status.get("status"), status.get("id")
     if not isinstance(kind, str) or kind not in _STATUSES or not provider_id:
         log.warning("webhook.unknown_status")  # it says nothing of a message that zapd could keep
         return None
-    error = next(iter(_objects(status, "errors")), {})
-    detail = _object(error, "error_data").get("details") or error.get("message") or error.get("title")
+    error = next(iter(objects(status, "errors")), {})
+    detail = object_in(error, "error_data").get("details") or error.get("message") or error.get("title")
     echo = str(status.get("biz_opaque_callback_data") or "")
     return Receipt(
         provider_id=str(provider_id),
         status=_STATUSES[kind],
-        at=_milliseconds(status),
+        at=milliseconds(status),
         message_id=echo.removeprefix(CALLBACK_PREFIX) if echo.startswith(CALLBACK_PREFIX) else None,
         code=str(error["code"]) if "code" in error else None,
         detail=str(detail)[:500] if detail else None,
+        participant=text_in(status, "recipient_participant_id"),
     )
 
 
-def _milliseconds(item: Json) -> int:
-    """Meta writes seconds as a string. 0 when it is not one."""
-    seconds = str(item.get("timestamp"))
-    return int(seconds) * 1000 if seconds.isascii() and seconds.isdigit() and len(seconds) < 12 else 0
-
-
-def _object(parent: Json, key: str) -> Json:
-    child = parent.get(key)
-    return child if isinstance(child, dict) else {}
-
-
-def _objects(parent: Json, key: str) -> list[Json]:
-    children = parent.get(key)
-    return [child for child in children if isinstance(child, dict)] if isinstance(children, list) else []
+_FIELDS: Mapping[str, Callable[[Json, str], list[Update]]] = {
+    "messages": _messages,
+    "smb_message_echoes": _echoes,
+    "user_id_update": _user_ids,
+}
+_OF_A_NUMBER = frozenset({"messages", "smb_message_echoes"})

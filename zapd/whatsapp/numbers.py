@@ -38,6 +38,12 @@ def phone_number(to: str, *, field: str) -> str:
     return found
 
 
+def window_key(peer: str) -> str:
+    """One name for all spellings of a number: Brazil's with and without the ninth digit are one. Not for sending."""
+    brazilian = re.fullmatch(r"55([1-9][0-9])9?([0-9]{8})", peer)
+    return f"55{brazilian[1]}{brazilian[2]}" if brazilian else peer
+
+
 def is_phone(peer: str) -> bool:
     """Whether a normal form is a phone number."""
     return peer.isdigit()

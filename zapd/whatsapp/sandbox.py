@@ -1,6 +1,8 @@
 """The transport of the simulated network."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import orjson
 
 from zapd.model.message import Message
 from zapd.model.session import Connection
@@ -15,21 +17,29 @@ from zapd.whatsapp.transport import (
     Health,
     OnRaw,
     OnState,
+    Permanent,
     RemoteMedia,
     Resolved,
     SendResult,
     Target,
-    Unsupported,
     Update,
 )
 
 
 class SandboxTransport:
-    """One account's wire to the simulated network."""
+    """One account's wire to the simulated network. `read` gives the file that a contact sends, by its `media_id`."""
 
     capabilities = EVERYTHING
 
-    def __init__(self, *, connection: Connection, network: SandboxNetwork, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        network: SandboxNetwork,
+        credentials: Credentials,
+        read: Callable[[str], AsyncIterator[bytes]] | None = None,
+    ) -> None:
+        self._read = read or _no_files
         self._account = network.account(connection.tenant, connection.id)
         self._credentials = credentials
         self._life = Life(name=f"sandbox:{connection.id}")
@@ -67,10 +77,10 @@ class SandboxTransport:
         """Nothing is told to the contact."""
         self._account.check_up()
 
-    async def download(self, media: RemoteMedia) -> AsyncIterator[bytes]:  # noqa: ARG002
-        """The network holds no files."""
-        raise Unsupported("download")
-        yield b""
+    def download(self, media: RemoteMedia) -> AsyncIterator[bytes]:
+        """What a contact sent: a file that was uploaded to zapd for it. Raises a SendError."""
+        self._account.check_up()
+        return self._read(str(orjson.loads(media.reference)["media_id"]))
 
     async def resolve_number(self, candidates: Sequence[str]) -> Resolved | None:
         """Everybody is on the simulated network, under the first spelling."""
@@ -84,3 +94,8 @@ class SandboxTransport:
     def parse(self, raw: bytes) -> Sequence[Update]:
         """The updates in the network's JSON. Raises ValueError when the bytes are not of this network."""
         return parse(raw)
+
+
+async def _no_files(media_id: str) -> AsyncIterator[bytes]:
+    raise Permanent("media_gone", media_id)
+    yield b""

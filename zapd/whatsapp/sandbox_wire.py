@@ -7,7 +7,8 @@ import orjson
 
 from zapd.model.message import MessageStatus
 from zapd.store.ledger import LedgerEntry
-from zapd.whatsapp.transport import Inbound, Receipt, Update
+from zapd.whatsapp.numbers import is_phone
+from zapd.whatsapp.transport import NOBODY, Aliases, Inbound, Receipt, RemoteMedia, Update
 
 Json = dict[str, Any]
 
@@ -71,14 +72,19 @@ def _receipt(item: Mapping[str, Any]) -> Receipt:
 
 
 def _inbound(item: Mapping[str, Any]) -> Inbound:
+    peer, payload = str(item["from"]), dict(item["payload"])
+    media_id = payload.pop("media_id", None)  # a file that a contact sends was uploaded to zapd before
     return Inbound(
         provider_id=str(item["id"]),
-        peer=str(item["from"]),
+        peer=peer,
         type=str(item["type"]),
-        payload=orjson.dumps(item["payload"]),
+        payload=orjson.dumps(payload),
         at=int(item["at"]),
         name=item.get("name"),
+        aliases=Aliases(phone=peer, wa_id=peer) if is_phone(peer) else NOBODY,
         reply_to=item.get("reply_to"),
+        about=payload.get("message_id") if item["type"] in ("reaction", "edit", "revoke") else None,
+        media=RemoteMedia(reference=orjson.dumps({"media_id": media_id})) if media_id else None,
     )
 
 

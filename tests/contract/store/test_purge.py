@@ -76,8 +76,10 @@ async def test_a_delivery_goes_with_its_attempts_once_it_is_finished(
     assert len(await deliveries.attempts(TENANT, "dlv_retrying")) == 1
 
 
-async def test_a_body_stays_until_it_was_processed(writer: Writer, reader: Reader, purge: Purge) -> None:
-    inbox = InboxStore(reader=reader)
+async def test_a_body_stays_until_it_was_processed(
+    writer: Writer, reader: Reader, database: Database, purge: Purge
+) -> None:
+    inbox = InboxStore(reader=reader, database=database)
     await writer.commit_all([inbox.added(TENANT, f"inb_{i}", "con_1", f"sha-{i}", b"", OLD) for i in range(2)])
     await writer.commit(inbox.processed(TENANT, "inb_0", OLD))
 

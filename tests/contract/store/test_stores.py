@@ -117,8 +117,8 @@ async def test_a_connections_config_is_sealed_for_its_place(
         await ConnectionStore(database=database, reader=reader, vault=other_key).get(TENANT, "con_1")
 
 
-async def test_a_body_that_comes_twice_is_taken_once(writer: Writer, reader: Reader) -> None:
-    inbox = InboxStore(reader=reader)
+async def test_a_body_that_comes_twice_is_taken_once(writer: Writer, reader: Reader, database: Database) -> None:
+    inbox = InboxStore(reader=reader, database=database)
     adds = [inbox.added(TENANT, f"inb_{i}", "con_1", "sha-1", b"\x00raw", NOW) for i in range(4)]
 
     rows = await asyncio.gather(*[writer.commit(add) for add in adds])

@@ -51,6 +51,8 @@ async def test_what_a_contact_writes_is_a_message_and_an_event(world: World) -> 
         "type": "text",
         "payload": {"text": "Olá"},
         "provider_id": "IN1",
+        "aliases": {"phone": "5511977776666", "wa_id": "5511977776666"},
+        "reply_to": {"provider_id": "wamid.1", "message_id": None},
     }
     assert len(await world.jobs("webhook:delivery")) == 1
 

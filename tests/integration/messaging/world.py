@@ -20,16 +20,21 @@ from tests.support import store as values
 from zapd.announce import Announcer
 from zapd.jobs.epoch import Epoch
 from zapd.jobs.job import Discard, Job, Outcome
+from zapd.media.downloads import Downloads
 from zapd.media.fetch import Fetcher
 from zapd.media.files import Files
 from zapd.media.library import Library
+from zapd.media.links import Links
 from zapd.media.metrics import MediaMetrics
 from zapd.messaging.enclosed import Enclosing
+from zapd.messaging.inbound import Inbounds
 from zapd.messaging.metrics import MessageMetrics
+from zapd.messaging.presence import Presence
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.receive import Receiver
 from zapd.messaging.send import Sender
 from zapd.messaging.submit import Messaging, Submit, Submitted
+from zapd.messaging.windows import Windows
 from zapd.model.message import Message, MessageStatus
 from zapd.model.session import Connection, OnAmbiguous, SessionState, TransportName
 from zapd.model.webhook import Endpoint, Event
@@ -48,19 +53,31 @@ from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
 from zapd.store.reader import Reader
 from zapd.store.vault import Vault
+from zapd.store.windows import WindowStore
 from zapd.store.writer import Writer
 from zapd.webhooks.fanout import Fanout
 from zapd.webhooks.guard import Guard
 from zapd.webhooks.metrics import WebhookMetrics
 from zapd.webhooks.resolver import Resolver
 from zapd.whatsapp import content, numbers, sandbox_wire
-from zapd.whatsapp.transport import Enclosed, Receipt, SendResult, Update
+from zapd.whatsapp.transport import (
+    AliasChange,
+    Enclosed,
+    Inbound,
+    NotConnected,
+    Receipt,
+    RemoteMedia,
+    SendResult,
+    Target,
+    Update,
+)
 
 SEND = "message:send"
 QUEUES = (
     SEND,
     "message:receive",
     "message:status",
+    "media:download",
     "webhook:delivery",
     "session:init",
     "session:close",
@@ -77,6 +94,11 @@ class Wire:
         self.sent: list[Message] = []
         self.enclosed: list[Enclosed] = []
         self.answers: deque[SendResult | Exception] = deque()
+        self.parser: Callable[[Connection, bytes], Sequence[Update]] = lambda _, raw: sandbox_wire.parse(raw)
+        self.window_seconds: float | None = None
+        self.read: list[Target] = []
+        self.typed: list[tuple[str, Target | None]] = []
+        self.files: deque[bytes | Exception] = deque()  #: what downloads get, in order
         self.before_answer: Callable[[Message], Awaitable[None]] | None = None
         self._connections = connections
         self._clock = clock
@@ -103,7 +125,29 @@ class Wire:
         return answer
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
-        return sandbox_wire.parse(raw)
+        return self.parser(connection, raw)
+
+    def window(self, connection: Connection) -> float | None:
+        return self.window_seconds
+
+    async def mark_read(self, connection: Connection, target: Target) -> None:
+        self._check_up()
+        self.read.append(target)
+
+    async def typing(self, connection: Connection, peer: str, *, last: Target | None) -> None:
+        self._check_up()
+        self.typed.append((peer, last))
+
+    async def download(self, tenant: str, connection_id: str, media: RemoteMedia) -> AsyncIterator[bytes]:
+        self._check_up()
+        content = self.files.popleft()
+        if isinstance(content, Exception):
+            raise content
+        yield content
+
+    def _check_up(self) -> None:
+        if not self.up:
+            raise NotConnected("disconnected")
 
 
 class World:
@@ -124,7 +168,8 @@ class World:
         self.endpoints = EndpointStore(database=database, reader=self.reader, vault=vault)
         self.deliveries = DeliveryStore(database=database, reader=self.reader)
         self.outbox_rows = OutboxStore(database=database, reader=self.reader)
-        self.inbox = InboxStore(reader=self.reader)
+        self.inbox = InboxStore(reader=self.reader, database=database)
+        self.windows = WindowStore(reader=self.reader)
         self.media = MediaStore(database=database, reader=self.reader)
         self.idempotency = IdempotencyStore(reader=self.reader)
         self._build_queues(redis_url)
@@ -194,17 +239,17 @@ class World:
             now_ms=now_ms,
             metrics=metrics,
         )
+        self.learnt: list[Inbound | AliasChange] = []
         self.receiver = Receiver(
             accounts=self.wire,
-            messages=self.messages,
             inbox=self.inbox,
             receipts=self.receipts,
-            announcer=self.announcer,
+            inbounds=self._inbounds(metrics),
             commit=commit,
             ids=self.ids,
             now_ms=now_ms,
-            metrics=metrics,
         )
+        self.presence = Presence(accounts=self.wire, messages=self.messages, windows=self.windows)
         self.messaging = Messaging(
             accounts=self.wire,
             messages=self.messages,
@@ -215,12 +260,43 @@ class World:
             cancel_job=self.engine.broker.cancel,
             enclosing=enclosing,
             attach=self.library.attach,
+            check_window=Windows(accounts=self.wire, store=self.windows, now_ms=now_ms).check,
             recipient=numbers.recipient,
             check_content=content.validate,
             ids=self.ids,
             now_ms=now_ms,
             metrics=metrics,
         )
+
+    def _inbounds(self, metrics: MessageMetrics) -> Inbounds:
+        self.links = Links(keys=[bytes(32)], base_url="http://z", lifetime=60.0, now_ms=self.clock.now_ms)
+        self.downloads = Downloads(
+            store=self.media,
+            files=self.files,
+            links=self.links,
+            download=self.wire.download,
+            announcer=self.announcer,
+            commit=self.outbox.commit,
+            new_id=self.ids.new,
+            now_ms=self.clock.now_ms,
+            priority=3,
+            max_size=1024 * 1024,
+            metrics=MediaMetrics(registry=CollectorRegistry()),
+        )
+        return Inbounds(
+            messages=self.messages,
+            windows=self.windows,
+            downloads=self.downloads,
+            announcer=self.announcer,
+            commit=self.outbox.commit,
+            on_aliases=self._learn,
+            ids=self.ids,
+            now_ms=self.clock.now_ms,
+            metrics=metrics,
+        )
+
+    async def _learn(self, _connection: Connection, update: Inbound | AliasChange) -> None:
+        self.learnt.append(update)
 
     async def _noop(self, *_: object) -> None:
         return None

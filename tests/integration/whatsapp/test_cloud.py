@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import orjson
@@ -11,7 +13,7 @@ import pytest
 
 from tests.support import FakeClock, eventually
 from tests.support.fake_meta import CONFIG, FakeMeta
-from tests.support.kinds import TARGET
+from tests.support.kinds import CONTENTS, KINDS, MEDIA, TARGET, files_of, type_of
 from tests.support.whatsapp import MemoryUploads, Upside, a_connection, a_message
 from zapd.errors import InvalidInput
 from zapd.model.session import SessionState, TransportName
@@ -22,6 +24,7 @@ from zapd.whatsapp.transport import (
     PauseNewContacts,
     PauseSession,
     Permanent,
+    RemoteMedia,
     RetryAt,
     UnknownOutcome,
 )
@@ -50,6 +53,7 @@ def make(meta: FakeMeta, http: aiohttp.ClientSession) -> Make:
         base_url: str | None = None,
         timeout: float = 5.0,
         http: aiohttp.ClientSession = http,
+        clock: Callable[[], float] = time.monotonic,
         **config: object,
     ) -> CloudTransport:
         return CloudTransport(
@@ -58,6 +62,7 @@ def make(meta: FakeMeta, http: aiohttp.ClientSession) -> Make:
             uploads=MemoryUploads(),
             now_ms=FakeClock().now_ms,
             random=lambda: 0.0,
+            clock=clock,
             base_url=base_url or meta.url,
             timeout=timeout,
             connect_timeout=1.0,
@@ -268,5 +273,114 @@ def test_settings_name_no_secret_when_wrong_or_printed() -> None:
 
 
 async def test_many_sends_at_once_each_get_their_own_answer(meta: FakeMeta, transport: CloudTransport) -> None:
-    results = await asyncio.gather(*(transport.send(a_message(f"msg_{n}")) for n in range(50)))
+    results = await asyncio.gather(*(transport.send(a_message(f"msg_{n}", peer=f"55119999{n:05}")) for n in range(50)))
     assert len({result.provider_id for result in results}) == 50
+
+
+# --- kinds, files, read and typing ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        ("image", {"id": "1001", "caption": "a cat"}),
+        ("audio", {"id": "1001", "voice": True}),
+        ("document", {"id": "1001", "filename": "a.pdf", "caption": "the bill"}),
+        ("sticker", {"id": "1001"}),
+        ("location", KINDS["location"]),
+        ("contacts", KINDS["contacts"]["contacts"]),
+        ("reaction", {"message_id": "wamid.TARGET", "emoji": "❤"}),
+        ("interactive.button", KINDS["interactive.button"]),
+        ("interactive.list", KINDS["interactive.list"]),
+    ],
+)
+async def test_each_kind_is_sent_as_meta_wants_it(
+    meta: FakeMeta, transport: CloudTransport, tmp_path: Path, kind: str, part: object
+) -> None:
+    message = a_message(type=type_of(kind), payload=orjson.dumps(KINDS[kind]))
+    await transport.send(message, Enclosed(target=TARGET, media=files_of(kind, tmp_path)))
+    (body,) = meta.accepted
+    assert (body["type"], body[body["type"]]) == (type_of(kind), part)
+    assert ("context" in body) == (kind != "reaction")
+
+
+async def test_files_in_headers_and_templates_become_ids(
+    meta: FakeMeta, transport: CloudTransport, tmp_path: Path
+) -> None:
+    held = {"media_id": MEDIA, "url": "https://example.org/a.jpg"}
+    parameter = {"type": "image", "image": dict(held)}
+    template = {"name": "x", "language": "en", "components": [{"type": "header", "parameters": [parameter]}]}
+    button = KINDS["interactive.button"] | {"header": {"type": "image", "image": dict(held)}}
+    files = files_of("image", tmp_path)
+    await transport.send(a_message(type="template", payload=orjson.dumps(template)), Enclosed(media=files))
+    await transport.send(a_message(type="interactive", payload=orjson.dumps(button)), Enclosed(media=files))
+    first, second = meta.accepted
+    assert first["template"]["components"][0]["parameters"][0] == {"type": "image", "image": {"id": "1001"}}
+    assert second["interactive"]["header"] == {"type": "image", "image": {"id": "1001"}}
+
+
+async def test_a_file_is_uploaded_once_also_by_many_at_once(
+    meta: FakeMeta, transport: CloudTransport, tmp_path: Path
+) -> None:
+    message = a_message(type="image", payload=orjson.dumps(KINDS["image"]))
+    files = files_of("image", tmp_path)
+    sends = [transport.send(replace(message, id=f"msg_{n}"), Enclosed(media=files)) for n in range(10)]
+    await asyncio.gather(*sends)
+    assert (len(meta.accepted), meta.uploads) == (10, 1)
+    assert meta.files["1001"] == CONTENTS["image"]
+
+
+@pytest.mark.parametrize(("status", "code", "error"), [(500, 131000, RetryAt), (400, 131053, Permanent)])
+async def test_an_upload_that_fails_sends_nothing(
+    meta: FakeMeta, transport: CloudTransport, tmp_path: Path, status: int, code: int, error: type[Exception]
+) -> None:
+    meta.lose_files(code, status)
+    message = a_message(type="image", payload=orjson.dumps(KINDS["image"]))
+    with pytest.raises(error):
+        await transport.send(message, Enclosed(media=files_of("image", tmp_path)))
+    assert meta.accepted == []
+    await transport.send(message, Enclosed(media=files_of("image", tmp_path)))
+
+
+async def test_what_a_contact_sent_is_downloaded_with_the_token(meta: FakeMeta, transport: CloudTransport) -> None:
+    meta.hold("MID", b"\xff\xd8\xff" * 100_000)
+    remote = RemoteMedia(reference=b'{"id":"MID"}')
+    assert b"".join([chunk async for chunk in transport.download(remote)]) == b"\xff\xd8\xff" * 100_000
+    meta.lose_files(100, 404)
+    with pytest.raises(Permanent):
+        _ = [chunk async for chunk in transport.download(remote)]
+
+
+async def test_reading_and_typing_name_the_message(meta: FakeMeta, transport: CloudTransport) -> None:
+    await transport.mark_read(TARGET)
+    await transport.typing(TARGET.peer, last=TARGET)
+    read = {"messaging_product": "whatsapp", "status": "read", "message_id": TARGET.provider_id}
+    assert meta.read == [read, read | {"typing_indicator": {"type": "text"}}]
+    with pytest.raises(Permanent, match="nothing_to_answer"):
+        await transport.typing(TARGET.peer, last=None)
+
+
+async def test_one_contact_gets_45_at_once_and_then_one_every_six_seconds(meta: FakeMeta, make: Make) -> None:
+    now = 1000.0
+    transport = make(clock=lambda: now)
+    await connect(transport)
+    sent, waits = 0, dict[str, float]()
+    for n in range(50):
+        try:
+            await transport.send(a_message(f"msg_{n}"))
+            sent += 1
+        except RetryAt as error:
+            waits[f"msg_{n}"] = float("inf") if error.whole_session else error.wait or 0.0
+    assert sent == 45
+    assert list(waits.values()) == [6.0, 12.0, 18.0, 24.0, 30.0]  # each has a slot of its own, in order
+    await transport.send(a_message("msg_x", peer="5511900000000"))  # the others go on
+
+    now += 6.0
+    with pytest.raises(RetryAt):
+        await transport.send(a_message("msg_46"))
+    await transport.send(a_message("msg_45"))
+    now += 6.0
+    await transport.send(a_message("msg_46"))
+    now += 10_000
+    for n in range(45):
+        await transport.send(a_message(f"msg_later_{n}"))

@@ -1,5 +1,6 @@
 """Meta's webhooks: handshake, signature, and the updates in a body (wire facts §1.6 to §1.8)."""
 
+import base64
 import json
 
 import orjson
@@ -11,7 +12,7 @@ from tests.support.fake_meta import APP_SECRET, NUMBER, VERIFY_TOKEN, Json, sign
 from zapd.errors import Forbidden, Unauthorized
 from zapd.model.message import MessageStatus
 from zapd.whatsapp.cloud_webhook import check_signature, handshake, parse
-from zapd.whatsapp.transport import Inbound, Receipt, Update
+from zapd.whatsapp.transport import AliasChange, Aliases, Inbound, Notice, Receipt, Update
 
 RAW = orjson.dumps(webhook_body({"messages": [text_message("wamid.IN", "oi")]}))
 
@@ -97,6 +98,7 @@ def test_a_text_becomes_an_inbound_message() -> None:
         payload=orjson.dumps({"text": "Olá"}),
         at=1749416383000,
         name="Ana",
+        aliases=Aliases(phone="5511987654321", wa_id="5511987654321", bsuid="BR.1"),
         reply_to="wamid.OUT",
     )
 
@@ -170,8 +172,125 @@ def test_updates_of_another_number_are_left_out() -> None:
     assert not updates({"messages": [text_message("x", "oi")]}, number="999")
 
 
-def test_other_fields_have_no_updates() -> None:
-    assert not updates({"event": "APPROVED"}, field="message_template_status_update")
+def account_change(field: str, value: Json, waba: str = "77") -> Json:
+    """A webhook of the account: it names no number."""
+    change = {"field": field, "value": value}
+    return {"object": "whatsapp_business_account", "entry": [{"id": waba, "changes": [change]}]}
+
+
+def of_account(field: str, value: Json, waba: str = "77") -> list[Update]:
+    return parse(orjson.dumps(account_change(field, value, waba)), phone_number_id=NUMBER, waba_id="77")
+
+
+def test_what_happens_to_the_account_is_a_notice() -> None:
+    value = {"event": "APPROVED", "message_template_name": "order_ok"}
+    (notice,) = of_account("message_template_status_update", value)
+    assert isinstance(notice, Notice)
+    assert (notice.kind, orjson.loads(notice.data), notice.warning) == ("message_template_status_update", value, False)
+    (notice,) = of_account("account_update", {"event": "ACCOUNT_RESTRICTION"})
+    assert isinstance(notice, Notice)
+    assert notice.warning
+    assert of_account("account_update", value, waba="88") == []
+
+
+def test_errors_that_come_without_a_message_are_a_notice() -> None:
+    (notice,) = updates({"errors": [{"code": 131000}]})
+    assert isinstance(notice, Notice)
+    assert (notice.kind, notice.warning) == ("error", True)
+
+
+def test_a_user_id_that_changes_is_told() -> None:
+    (change,) = of_account("user_id_update", {"user_id_update": [{"user_id": {"previous": "BR.1", "current": "BR.2"}}]})
+    assert isinstance(change, AliasChange)
+    assert (change.previous, change.current) == (Aliases(bsuid="BR.1"), Aliases(bsuid="BR.2"))
+
+
+def test_a_number_that_changes_is_a_message_and_a_change() -> None:
+    system = {"type": "user_changed_number", "body": "Ana changed", "wa_id": "5511911110000"}
+    message = text_message("wamid.IN", "") | {"type": "system", "system": system}
+    kept, change = updates({"messages": [message]})
+    assert isinstance(kept, Inbound)
+    assert (kept.type, orjson.loads(kept.payload)) == ("system", system)
+    assert isinstance(change, AliasChange)
+    assert (change.previous.wa_id, change.current.wa_id) == ("5511987654321", "5511911110000")
+
+
+def test_what_is_written_with_the_phone_app_is_ours() -> None:
+    message = text_message("wamid.ECHO", "oi", sender="5511400000000") | {"to": "5511987654321"}
+    (update,) = updates({"message_echoes": [message]}, field="smb_message_echoes")
+    assert isinstance(update, Inbound)
+    assert (update.from_me, update.peer) == (True, "5511987654321")
+
+
+def test_a_contact_with_a_username_has_no_number() -> None:
+    message = text_message("wamid.IN", "oi") | {"from_user_id": "BR.15"}
+    del message["from"]
+    contact = {"profile": {"name": "Ana", "username": "ana.s"}, "user_id": "BR.15"}
+    update = inbound(message, contacts=[contact])
+    assert update.aliases == Aliases(bsuid="BR.15", username="ana.s")
+
+
+FILE = {"id": "MID", "mime_type": "image/jpeg", "sha256": "ab" * 32}
+REPLY = {"id": "yes", "title": "Sim"}
+
+#: type → the part of the message under its name → the payload that zapd keeps
+KINDS: list[tuple[str, object, Json]] = [
+    ("image", FILE | {"caption": "gato"}, {"caption": "gato"}),
+    ("video", FILE, {}),
+    ("audio", FILE | {"voice": True}, {"voice": True}),
+    ("document", FILE | {"filename": "a.pdf"}, {"filename": "a.pdf"}),
+    ("sticker", FILE | {"animated": False}, {"animated": False}),
+    ("location", {"latitude": -23.5, "longitude": -46.6}, {"latitude": -23.5, "longitude": -46.6}),
+    ("contacts", [{"name": {"formatted_name": "Bia"}}], {"contacts": [{"name": {"formatted_name": "Bia"}}]}),
+    ("reaction", {"message_id": "wamid.OUT", "emoji": "❤"}, {"message_id": "wamid.OUT", "emoji": "❤"}),
+    ("reaction", {"message_id": "wamid.OUT"}, {"message_id": "wamid.OUT", "emoji": ""}),
+    ("interactive", {"type": "button_reply", "button_reply": REPLY}, {"type": "button_reply", **REPLY}),
+    ("interactive", {"type": "list_reply", "list_reply": REPLY | {"description": "d"}},
+     {"type": "list_reply", **REPLY, "description": "d"}),
+    ("interactive", {"type": "nfm_reply", "nfm_reply": {"name": "flow", "body": "Sent", "response_json": '{"a":1}'}},
+     {"type": "nfm_reply", "name": "flow", "body": "Sent", "response_json": '{"a":1}', "response": {"a": 1}}),
+    ("order", {"catalog_id": "1", "product_items": []}, {"catalog_id": "1", "product_items": []}),
+    ("edit", {"original_message_id": "wamid.A", "message": {"type": "text", "text": {"body": "novo"}}},
+     {"message_id": "wamid.A", "type": "text", "payload": {"text": "novo"}, "text": "novo"}),
+    ("revoke", {"original_message_id": "wamid.A"}, {"message_id": "wamid.A"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "part", "payload"), KINDS, ids=[kind for kind, _, _ in KINDS])
+def test_every_kind_that_contacts_send_has_a_shape(kind: str, part: object, payload: Json) -> None:
+    message = text_message("wamid.IN", "") | {"type": kind, kind: part}
+    update = inbound(message)
+    assert (update.type, orjson.loads(update.payload)) == (kind, payload)
+    assert update.about == payload.get("message_id")
+    if isinstance(part, dict) and part.get("id") == "MID":
+        assert update.media is not None
+        assert orjson.loads(update.media.reference) == {"id": "MID"}
+        assert (update.media.mime, update.media.sha256) == ("image/jpeg", "ab" * 32)
+    else:
+        assert update.media is None
+
+
+@pytest.mark.parametrize(("kind", "part", "payload"), KINDS, ids=[kind for kind, _, _ in KINDS])
+def test_a_kind_that_is_malformed_is_kept_whole(kind: str, part: object, payload: Json) -> None:
+    message = text_message("wamid.IN", "") | {"type": kind, kind: "nonsense"}
+    update = inbound(message)
+    assert update.type in (kind, "unknown")
+    if update.type == "unknown":
+        assert orjson.loads(update.payload) == message
+
+
+def test_a_hash_in_base64_is_the_same_hash() -> None:
+    plain = bytes(range(32))
+    given = FILE | {"sha256": base64.b64encode(plain).decode()}
+    update = inbound(text_message("wamid.IN", "") | {"type": "image", "image": given})
+    assert update.media is not None
+    assert update.media.sha256 == plain.hex()
+
+
+def test_what_was_forwarded_says_so() -> None:
+    message = text_message("wamid.IN", "oi") | {"context": {"frequently_forwarded": True}}
+    assert inbound(message).forwarded
+    assert not inbound(text_message("wamid.IN", "oi")).forwarded
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"object":"page","entry":[]}', RAW[:-1], b"\xff"])

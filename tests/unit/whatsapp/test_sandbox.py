@@ -18,7 +18,7 @@ from zapd.whatsapp import sandbox_wire
 from zapd.whatsapp.sandbox import SandboxTransport
 from zapd.whatsapp.sandbox_faults import Fault, FaultKind
 from zapd.whatsapp.sandbox_network import Account, SandboxNetwork
-from zapd.whatsapp.transport import Inbound, NotConnected, Receipt, SendError, UnknownOutcome, Update
+from zapd.whatsapp.transport import Aliases, Inbound, NotConnected, Receipt, SendError, UnknownOutcome, Update
 
 S = SessionState
 K = FaultKind
@@ -182,6 +182,7 @@ async def test_a_contact_writes(rig: Rig) -> None:
             payload=b'{"text":"oi"}',
             at=FakeClock().now_ms(),
             name="Sandbox contact",
+            aliases=Aliases(phone="5511911112222", wa_id="5511911112222"),
         )
     ]
 

@@ -1,0 +1,88 @@
+"""The inbox, read marks and typing, over HTTP; a file that a contact sends comes all the way."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support import eventually
+from tests.support.daemon import Daemon
+from tests.support.kinds import CONTENTS
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MIME, JPEG = CONTENTS["image"]
+
+
+async def wrote(daemon: Daemon, connection: str, provider_type: str, payload: dict[str, Any]) -> str:
+    """A contact writes; the provider's id."""
+    body = {"from": "5511977776666", "type": provider_type, "payload": payload}
+    status, answer = await daemon.call("POST", f"/sandbox/{connection}/inbound", body)
+    assert status == 202, answer
+    return str(answer["id"])
+
+
+async def message_of(daemon: Daemon, connection: str, provider_id: str) -> dict[str, Any]:
+    async def found() -> dict[str, Any] | None:
+        _, page = await daemon.call("GET", f"/connections/{connection}/messages?direction=inbound&limit=1000")
+        return next((m for m in page["data"] if m["provider_id"] == provider_id), None)
+
+    message = await eventually(found)
+    assert message is not None
+    return message
+
+
+async def test_a_row_is_shown_and_read_again(daemon: Daemon, connection: str) -> None:
+    provider_id = await wrote(daemon, connection, "text", {"text": "oi"})
+    message = await message_of(daemon, connection, provider_id)
+    _, page = await daemon.call("GET", f"/inbox?connection_id={connection}&failed=false&limit=1000")
+    bodies = [(await daemon.call("GET", f"/inbox/{row['id']}"))[1] for row in page["data"]]
+    (row,) = [body for body in bodies if provider_id in body["raw"]]
+    assert (row["encoding"], row["error"], row["size"]) == ("utf-8", None, len(row["raw"].encode()))
+
+    status, answer = await daemon.call("POST", f"/inbox/{row['id']}/process")
+    assert (status, len(answer["job_ids"])) == (202, 1)
+
+    async def processed() -> bool:
+        return (await daemon.call("GET", f"/inbox/{row['id']}"))[1]["processed_at"] is not None
+
+    await eventually(processed)
+    assert await message_of(daemon, connection, provider_id) == message
+    assert (await daemon.call("POST", "/inbox/inb_none/process"))[0] == 404
+
+
+async def test_a_message_is_marked_as_read_and_typing_shown(daemon: Daemon, connection: str) -> None:
+    message = await message_of(daemon, connection, await wrote(daemon, connection, "text", {"text": "oi"}))
+    assert (await daemon.call("POST", f"/messages/{message['id']}/read"))[0] == 204
+    typing = f"/connections/{connection}/typing"
+    assert (await daemon.call("POST", typing, {"to": "5511977776666"}))[0] == 204
+    assert (await daemon.call("POST", typing, {"to": "nobody"}))[0] == 422
+    assert (await daemon.call("POST", "/messages/msg_none/read"))[0] == 404
+
+
+async def test_a_file_that_a_contact_sends_can_be_read_by_its_link(daemon: Daemon, connection: str) -> None:
+    _, made = await daemon.call("POST", "/media", JPEG, headers={"Content-Type": MIME})
+    provider_id = await wrote(daemon, connection, "image", {"media_id": made["id"], "caption": "gato"})
+    message = await message_of(daemon, connection, provider_id)
+    assert message["payload"]["caption"] == "gato"
+    media_id = message["payload"]["media_id"]
+    assert media_id != made["id"]
+
+    async def ready() -> dict[str, Any] | None:
+        _, link = await daemon.call("GET", f"/media/{media_id}/link")
+        return link if link["state"] == "ready" else None
+
+    link = await eventually(ready)
+    assert link is not None
+    parts = urlsplit(link["url"])
+    assert (await daemon.call("GET", f"{parts.path}?{parts.query}", raw=True)) == (200, JPEG)
+
+
+async def test_a_forward_and_a_revoke_name_messages(daemon: Daemon, connection: str) -> None:
+    message = await message_of(daemon, connection, await wrote(daemon, connection, "text", {"text": "oi"}))
+    send = f"/connections/{connection}/send"
+    forward = {"to": "5511955554444", "type": "forward", "payload": {"message_id": message["id"]}}
+    assert (await daemon.call("POST", send, forward))[0] == 202
+    revoke = {"to": "5511977776666", "type": "revoke", "payload": {"message_id": message["id"]}}
+    status, refused = await daemon.call("POST", send, revoke)
+    assert (status, refused["errors"][0]["field"]) == (422, "payload.message_id")
