@@ -36,9 +36,10 @@ def row(name: str, values: Sequence[float], unit: str, *, versus: str | None = N
     )
 
 
-def save(path: Path, rows: Sequence[Row], *, merge: bool = False) -> None:
+def save(path: Path, rows: Sequence[Row], *, merge: bool = False, quiet: bool = False) -> None:
     """Write the rows and print them as a table. `merge`: rows of other names that the file has stay."""
-    show(rows)
+    if not quiet:
+        show(rows)
     told = [asdict(r) for r in rows]
     if merge and path.exists():
         names = {r.name for r in rows}

@@ -1,25 +1,35 @@
-"""`make chaos`: kill zapd and its Redis at every step of a message's path, under a load of 200 messages.
+"""`make chaos`: break zapd and its engine on purpose, and count what was lost and doubled.
 
-Invariants, checked after each run: every accepted message is in the simulated network's ledger (lost = 0), in the order
-accepted, and twice only when its `sending` was reclaimed, which the event log counts (`message.resending`). The
-webhooks of every accepted message came, and what came again came under the same id. Words as arguments choose
-scenarios; `RUNS` says how often each runs.
+Two kinds of scenarios. `engine.py`: worker processes on one Redis, without SQL; what must be true is in `cluster.py`.
+`faults.py`: the whole daemon under a load of 200 messages; every accepted message is in the simulated network's ledger,
+in the order accepted, and twice only when its `sending` was reclaimed, which the event log counts; its webhooks came,
+and what came again came under the same id.
+
+Words as arguments choose scenarios by name, numbers by the fault's number in the catalogue; `RUNS` says how often each
+runs. A part of the scenarios leaves the other rows of build/chaos.json as they are.
 """
 
 import asyncio
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.bench.rows import Row, row, save
 from tests.chaos import faults
+from tests.chaos.engine import SCENARIOS, Scenario, play
 from tests.chaos.run import Fault, one_run
+from tests.chaos.table import HEAD, Line
 from tests.support import eventually
 from tests.support.daemon import Daemon
 from tests.support.load import Load, excess
 
+FILE = Path("build/chaos.json")
 MESSAGES = 200
 BACKLOG = 1000
 RUNS = int(os.environ.get("RUNS", "3"))
@@ -39,26 +49,91 @@ FAILPOINTS = (
 )
 
 
-async def scenario(
-    name: str, fault: Fault, environ: dict[str, str], *, external: bool = False
-) -> tuple[list[Row], bool]:
-    results = [await one_run(fault, messages=MESSAGES, environ=environ, external=external) for _ in range(RUNS)]
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A fault of the whole daemon."""
+
+    number: int
+    name: str
+    fault: Fault
+    environ: dict[str, str] = field(default_factory=dict)
+    external: tuple[str, ...] | None = None  #: options of a Redis of its own, instead of the embedded one
+
+
+DAEMON = [
+    *[
+        Whole(number=1, name=f"kill -9 at {at}", fault=faults.at_failpoint, environ={"ZAPD_FAILPOINT": f"{at}:40"})
+        for at in FAILPOINTS
+    ],
+    Whole(number=1, name="kill -9 zapd", fault=faults.kill_daemon),
+    Whole(number=1, name="kill -9 zapd and Redis", fault=faults.kill_everything),
+    Whole(number=1, name="kill -9 zapd and Redis, webhooks pending", fault=faults.kill_everything_with_webhooks),
+    Whole(number=5, name="SIGTERM", fault=faults.terminate),
+    Whole(number=5, name="SIGTERM twice", fault=faults.terminate_twice),
+    Whole(number=5, name="SIGTERM, receiver hangs", fault=faults.terminate_with_webhooks),
+    Whole(number=7, name="kill -9 Redis", fault=faults.kill_redis),
+    Whole(number=7, name="kill -9 Redis, webhooks pending", fault=faults.kill_redis_with_webhooks),
+    Whole(number=8, name="FLUSHALL", fault=faults.flushall),
+    Whole(number=8, name="FLUSHALL, webhooks pending", fault=faults.flushall_with_webhooks),
+    Whole(number=8, name="an old RDB is restored", fault=faults.restore_old_rdb, external=()),
+    Whole(number=10, name="SIGSTOP Redis for 1 s", fault=faults.stop_redis_for_1_s),
+    Whole(number=10, name="SIGSTOP Redis for 5 s", fault=faults.stop_redis_for_5_s),
+    Whole(number=10, name="SIGSTOP Redis for 30 s", fault=faults.stop_redis_for_30_s),
+    Whole(number=10, name="Redis hangs over the intake", fault=faults.redis_hangs_over_the_intake),
+    Whole(number=10, name="Redis is down over the intake", fault=faults.redis_is_down_over_the_intake, external=()),
+    Whole(number=17, name="Redis is full over the intake", fault=faults.redis_is_full_over_the_intake, external=()),
+    Whole(
+        number=18,
+        name="Redis may evict",
+        fault=faults.redis_may_evict,
+        external=("--maxmemory-policy", "allkeys-lru"),
+    ),
+]
+
+
+async def whole(scenario: Whole) -> Line:
+    """The runs of a fault of the daemon."""
+    results = [
+        await one_run(scenario.fault, messages=MESSAGES, environ=scenario.environ, external=scenario.external)
+        for _ in range(RUNS)
+    ]
     verdicts = [verdict for verdict, _ in results]
-    ok = all(verdict.ok for verdict in verdicts)
-    counts = {
-        what: [float(getattr(verdict, what)) for verdict in verdicts]
-        for what in ("lost", "doubled", "resent", "disordered", "untold", "redelivered", "told_twice")
-    }
-    recovery = row(f"{name}: recovery", [seconds for _, seconds in results], "s")
-    shown = "  ".join(f"{what.replace('_', ' ')} {sum(values):.0f}" for what, values in counts.items())
-    print(f"{name:<42} {RUNS} runs  {shown}  recovery {recovery.value} s  {'ok' if ok else 'BROKEN'}", flush=True)
-    kept = ("lost", "doubled", "redelivered")
-    return [*[row(f"{name}: {what}", counts[what], "messages") for what in kept], recovery], ok
+    wrong = [
+        f"{what.replace('_', ' ')} {sum(getattr(verdict, what) for verdict in verdicts)}"
+        for what in ("doubled", "resent", "disordered", "untold", "told_twice", "refused")
+        if not all(verdict.ok for verdict in verdicts)
+    ]
+    redelivered = row(f"{scenario.name}: redelivered", [verdict.redelivered for verdict in verdicts], "webhooks")
+    return Line(
+        fault=scenario.number,
+        name=scenario.name,
+        lost=[verdict.lost for verdict in verdicts],
+        duplicated=[verdict.doubled for verdict in verdicts],
+        recoveries=[seconds for _, seconds in results],
+        more=[redelivered],
+        wrong=wrong,
+    )
 
 
-async def neighbours(name: str) -> tuple[list[Row], bool]:
+async def engine(scenario: Scenario) -> Line:
+    """The runs of a fault of the engine."""
+    verdicts = []
+    for _ in range(RUNS):
+        with tempfile.TemporaryDirectory(prefix="zapd-chaos-") as directory:
+            verdicts.append(await play(scenario, Path(directory)))
+    return Line(
+        fault=scenario.number,
+        name=f"engine: {scenario.name}",
+        lost=[verdict.lost for verdict in verdicts],
+        duplicated=[verdict.duplicated for verdict in verdicts],
+        recoveries=[seconds for verdict in verdicts for seconds in verdict.recoveries],
+        wrong=[word for verdict in verdicts for word in verdict.wrong],
+    )
+
+
+async def neighbours() -> Line:
     """Two sessions at the default pace, one with a backlog of 1,000: the other's only message leaves at once."""
-    waits, worst, ok = [], [], True
+    waits, worst, wrong = [], [], []
     for _ in range(RUNS):
         with tempfile.TemporaryDirectory(prefix="zapd-chaos-") as directory:
             async with Daemon(Path(directory), PACED) as daemon:
@@ -73,13 +148,16 @@ async def neighbours(name: str) -> tuple[list[Row], bool]:
                 ledger = await daemon.ledger(busy)
                 worst.append(excess(ledger, per_minute=80, burst=10))
                 texts = [entry["payload"]["text"] for entry in ledger]
-                ok = ok and texts == [f"m{n}" for n in range(len(texts))] and len(texts) < BACKLOG / 10
-    ok = ok and max(worst) <= 0 and max(waits) < 1
-    wait = row(f"{name}: wait of the single one", waits, "s")
-    print(
-        f"{name:<42} {RUNS} runs  wait {wait.value} s  excess {max(worst):.2f}  {'ok' if ok else 'BROKEN'}", flush=True
-    )
-    return [wait, row(f"{name}: messages above the pace", [max(0.0, value) for value in worst], "messages")], ok
+                if texts != [f"m{n}" for n in range(len(texts))] or len(texts) >= BACKLOG / 10:
+                    wrong.append("order or pace")
+    wrong += ["pace"] * (max(worst) > 0) + ["the single one waited"] * (max(waits) >= 1)
+    name = "1,000 beside 1"
+    more = [
+        row(f"{name}: wait of the single one", waits, "s"),
+        row(f"{name}: messages above the pace", [max(0.0, value) for value in worst], "messages"),
+    ]
+    none = [0] * RUNS
+    return Line(fault=24, name=name, lost=none, duplicated=none, recoveries=waits, more=more, wrong=wrong)
 
 
 async def _arrivals(daemon: Daemon, connection: str, count: int) -> None:
@@ -89,42 +167,39 @@ async def _arrivals(daemon: Daemon, connection: str, count: int) -> None:
     await eventually(there, within=60, every=0.005)
 
 
+async def model() -> Line:
+    """The scripts against the model in Hypothesis, with calls replayed and reordered: the tests do it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "tests/integration/jobs/test_model.py"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    wrong = [] if done.returncode == 0 else [done.stdout[-500:]]
+    return Line(fault=31, name="scripts against the model", lost=[0], duplicated=[0], recoveries=[], wrong=wrong)
+
+
+def scenarios() -> list[tuple[int, str, Callable[[], Awaitable[Line]]]]:
+    """(fault, name, what runs it), in the order of the catalogue."""
+    found: list[tuple[int, str, Callable[[], Awaitable[Line]]]] = []
+    found += [(one.number, one.name, partial(whole, one)) for one in DAEMON]
+    found += [(one.number, f"engine: {one.name}", partial(engine, one)) for one in SCENARIOS]
+    found += [(24, "1,000 beside 1", neighbours), (31, "scripts against the model", model)]
+    return sorted(found, key=lambda line: line[0])
+
+
 async def main() -> int:
+    only = sys.argv[1:]
     rows: list[Row] = []
     broken = 0
-    scenarios: list[tuple[str, Fault, dict[str, str]]] = [
-        (f"kill -9 at {name}", faults.at_failpoint, {"ZAPD_FAILPOINT": f"{name}:40"}) for name in FAILPOINTS
-    ]
-    scenarios += [
-        ("kill -9 zapd and Redis", faults.kill_everything, {}),
-        ("kill -9 zapd", faults.kill_daemon, {}),
-        ("kill -9 Redis", faults.kill_redis, {}),
-        ("FLUSHALL", faults.flushall, {}),
-        ("FLUSHALL, webhooks pending", faults.flushall_with_webhooks, {}),
-        ("kill -9 Redis, webhooks pending", faults.kill_redis_with_webhooks, {}),
-        ("kill -9 zapd and Redis, webhooks pending", faults.kill_everything_with_webhooks, {}),
-        ("SIGSTOP Redis for 5 s", faults.stop_redis_for_5_s, {}),
-        ("Redis hangs over the intake", faults.redis_hangs_over_the_intake, {}),
-        ("Redis is down over the intake", faults.redis_is_down_over_the_intake, {}),
-        ("SIGTERM", faults.terminate, {}),
-    ]
-    only = sys.argv[1:]
-
-    def chosen(name: str) -> bool:
-        return not only or any(word in name for word in only)
-
-    for name, fault, environ in scenarios:
-        if chosen(name):
-            external = fault is faults.redis_is_down_over_the_intake
-            more, ok = await scenario(name, fault, environ, external=external)
-            rows += more
-            broken += not ok
-    if chosen(name := "1,000 beside 1"):
-        more, ok = await neighbours(name)
-        rows += more
-        broken += not ok
-    if not only:  # the figures of README come from a whole run
-        save(Path("build/chaos.json"), rows)
+    print(HEAD, flush=True)
+    for number, name, run in scenarios():
+        if only and not any(word == str(number) or (not word.isdigit() and word in name) for word in only):
+            continue
+        try:
+            line = await run()
+        except Exception as error:
+            line = Line(fault=number, name=name, lost=[0], duplicated=[0], recoveries=[], wrong=[repr(error)[:500]])
+        print(line, flush=True)
+        rows += line.rows()
+        broken += not line.ok
+    save(FILE, rows, merge=bool(only), quiet=True)
     return 1 if broken else 0
 
 

@@ -3,7 +3,10 @@
 import asyncio
 import signal
 
+import redis
+
 from tests.chaos.run import Run
+from tests.support import eventually
 from tests.support.daemon import Daemon
 
 
@@ -65,11 +68,25 @@ async def kill_everything_with_webhooks(run: Run) -> None:
     await run.daemon.start()
 
 
+async def stop_redis_for_1_s(run: Run) -> None:
+    """Shorter than the client's timeout."""
+    await _stop_redis(run, 1)
+
+
 async def stop_redis_for_5_s(run: Run) -> None:
     """Longer than the client's timeout: the answers of calls that took effect are lost."""
+    await _stop_redis(run, 5)
+
+
+async def stop_redis_for_30_s(run: Run) -> None:
+    """Longer than a lease; the embedded server is not given up for it, or a new one takes its place."""
+    await _stop_redis(run, 30)
+
+
+async def _stop_redis(run: Run, seconds: float) -> None:
     await run.half_way()
     run.signal_redis(signal.SIGSTOP)
-    await asyncio.sleep(5)
+    await asyncio.sleep(seconds)
     run.signal_redis(signal.SIGCONT)
 
 
@@ -90,10 +107,62 @@ async def redis_is_down_over_the_intake(run: Run) -> None:
     run.redis.start()
 
 
+async def restore_old_rdb(run: Run) -> None:
+    """A Redis comes back with what it held before the last half of the load: done jobs are there again."""
+    assert run.redis
+    run.go.set()
+    await run.load.reached(0.3)
+    with redis.Redis.from_url(run.redis.url) as client:
+        client.save()
+    saved = (run.redis.directory / "dump.rdb").read_bytes()
+    await run.load.reached(0.8)
+    run.redis.kill()
+    (run.redis.directory / "dump.rdb").write_bytes(saved)
+    await asyncio.to_thread(run.redis.start)
+
+
+async def redis_is_full_over_the_intake(run: Run) -> None:
+    """Every send is accepted while Redis takes nothing new."""
+    assert run.redis
+    with redis.Redis.from_url(run.redis.url) as client:
+        client.config_set("maxmemory", "1mb")
+        run.go.set()
+        await run.load.reached(1.0)
+        client.config_set("maxmemory", "0")
+
+
+async def redis_may_evict(run: Run) -> None:
+    """The policy lets Redis throw jobs away: zapd says so in its log, and goes on."""
+    await eventually(lambda: "noeviction" in run.daemon.log_text(), within=20)
+    await run.half_way()
+
+
 async def terminate(run: Run) -> None:
     """A deploy."""
     await run.half_way()
-    code = await run.daemon.stop()
+    await _ended(run, await run.daemon.stop())
+
+
+async def terminate_twice(run: Run) -> None:
+    """An operator in a hurry: what runs is handed back at once."""
+    await run.half_way()
+    run.daemon.signal(signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    run.daemon.signal(signal.SIGTERM)
+    await _ended(run, await run.daemon.wait())
+
+
+async def terminate_with_webhooks(run: Run) -> None:
+    """A deploy while the receiver hangs: the deliveries under way do not end within the deadline."""
+    await run.taken_in()
+    run.daemon.signal(signal.SIGTERM)
+    run.daemon.signal(signal.SIGTERM)
+    code = await run.daemon.wait()
+    run.receiver.open.set()
+    await _ended(run, code)
+
+
+async def _ended(run: Run, code: int) -> None:
     if code != 0:
         raise AssertionError(f"SIGTERM: exit {code}")
     await run.daemon.start()
@@ -101,7 +170,5 @@ async def terminate(run: Run) -> None:
 
 def flush(daemon: Daemon) -> None:
     """FLUSHALL of the embedded server."""
-    import redis
-
     with redis.Redis(unix_socket_path=str(next(daemon.state.rglob("redis.sock")))) as client:
         client.flushall()

@@ -5,7 +5,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,14 +58,14 @@ Fault = Callable[[Run], Awaitable[None]]
 
 
 async def one_run(
-    fault: Fault, *, messages: int, environ: Mapping[str, str] | None = None, external: bool = False
+    fault: Fault, *, messages: int, environ: Mapping[str, str] | None = None, external: Sequence[str] | None = None
 ) -> tuple[Verdict, float]:
     """The verdict, and how long it took from the end of the fault until all had arrived and was told, in seconds."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zapd-chaos-")))
         redis, given = None, dict(environ or {})
-        if external:
-            redis = RedisServer(directory / "external", embedded_binary()).start()
+        if external is not None:
+            redis = RedisServer(directory / "external", embedded_binary(), *external).start()
             stack.callback(redis.kill)
             given["ZAPD_REDIS__URL"] = redis.url
         receiver = await stack.enter_async_context(Receiver())

@@ -1,8 +1,52 @@
 """Connections to Redis, set up so that nothing is ever sent twice behind our back."""
 
+import asyncio
+from typing import Any
+
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+class Connections(BlockingConnectionPool):
+    """A pool that callers wait for, and that a canceled caller costs nothing.
+
+    redis-py's own takes a lock to give a connection back: a task that is canceled there keeps the connection for
+    ever, and one that is canceled while it waits may swallow the wake-up of the next. Here the way back awaits nothing.
+    """
+
+    def __init__(self, max_connections: int = 50, timeout: float | None = 20, **kwargs: Any) -> None:
+        super().__init__(max_connections=max_connections, timeout=timeout, **kwargs)
+        self._slots = asyncio.Semaphore(max_connections)
+
+    async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
+        """A connection that is ready. Raises ConnectionError when none became free in time."""
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout(self.timeout):
+                    await self._slots.acquire()
+            except TimeoutError as error:
+                raise RedisConnectionError("all connections are busy") from error
+        else:
+            await self._slots.acquire()  # at once
+        connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        try:
+            await self.ensure_connection(connection)
+        except BaseException:
+            self._give_back(connection)
+            raise
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """It is free again."""
+        self._give_back(connection)
+
+    def _give_back(self, connection: AbstractConnection) -> None:
+        self._in_use_connections.remove(connection)
+        self._available_connections.append(connection)
+        self._slots.release()
 
 
 def connect(url: str, *, name: str, connections: int = 16, timeout: float = 3.0) -> Redis:
@@ -11,7 +55,7 @@ def connect(url: str, *, name: str, connections: int = 16, timeout: float = 3.0)
     Retries are off: redis-py would send a timed-out command again, and one XADD would give two entries. Callers
     repeat what is idempotent themselves. A caller waits when all connections are busy.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = Connections.from_url(
         url,
         max_connections=connections,
         timeout=timeout,

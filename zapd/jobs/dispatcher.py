@@ -57,6 +57,15 @@ class Dispatcher:
         if line:
             self._make_due(line)
 
+    def doubt(self) -> None:
+        """Redis may hold claims of ours that we do not run, because it came back with what it held earlier: look.
+
+        Without that they would be held for as long as we live, and their lanes with them.
+        """
+        for line in self._lines.values():
+            line.unsure = True
+            self._make_due(line)
+
     async def pause_all(self) -> None:
         """No claims from now on: here at once; on the others, and over restarts, as soon as Redis has it."""
         self._paused = True
@@ -148,8 +157,8 @@ class Dispatcher:
             line.due = min(line.due, now + claim.wait)
 
     async def _recover(self, line: _Line) -> None:
+        line.unsure = False  # before the call: a doubt that comes meanwhile is another one
         found = await self._broker.recover(line.queue, line.pool.held())
-        line.unsure = False
         if found:
             log.warning("jobs.recovered", queue=line.queue, jobs=found)
 

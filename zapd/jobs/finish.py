@@ -12,6 +12,7 @@ from zapd.jobs.broker import Broker, Finished
 log = structlog.get_logger("zapd.jobs")
 
 _MOST = 500  # per call
+_LOOK = 0.005  # seconds between looks whether the earlier ones are answered
 _AGAIN = Backoff(base=0.05, factor=2.0, cap=1.0)
 
 
@@ -36,17 +37,25 @@ class FinishBuffer:
         self._random = random
         self._waiting: list[Finished] = []
         self._sent: list[Finished] = []
+        self._added = self._ended = 0
         self._task: asyncio.Task[None] | None = None
 
     def add(self, result: Finished) -> None:
         """Finish a claim soon. What ends in the same turn of the loop goes together."""
         self._waiting.append(result)
+        self._added += 1
         if self._task is None:
             self._task = asyncio.create_task(self._flush(), name=f"finish:{self._queue}")
 
     def held(self) -> list[str]:
         """Ids of jobs whose finish is not answered yet."""
         return [result.claimed.job.id for result in (*self._sent, *self._waiting)]
+
+    async def settle(self) -> None:
+        """Wait until all that was added by now is answered, or given up."""
+        goal = self._added
+        while self._ended < goal and self._task is not None:
+            await asyncio.sleep(_LOOK)
 
     async def flush(self, seconds: float) -> bool:
         """Wait until all is answered. False: not within the time; what is left is given up and will be reclaimed."""
@@ -64,8 +73,10 @@ class FinishBuffer:
                 self._sent, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
                 taken = await self._finish(self._sent)
                 sent, self._sent = self._sent, []
+                self._ended += len(sent)
                 self._on_answered(sent, taken)
         finally:
+            self._ended += len(self._sent)
             self._sent = []  # a batch that failed for good is not ours any more: `recover` must find it
             self._task = None
 

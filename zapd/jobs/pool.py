@@ -17,8 +17,9 @@ from zapd.jobs.settings import QueueSettings, RetryRule
 log = structlog.get_logger("zapd.jobs")
 
 CRASH_LIMIT = 3  #: a job whose worker died this often is dead, reason `poison`
+_SUSPECT = CRASH_LIMIT - 1  # a job that saw so many workers die runs beside no other such job
 AWAY_WAIT = 5.0  #: seconds until a job is tried again whose handler met no database or another resource that is away
-_TWICE_WAIT = 0.5  # seconds between looks whether the first run of a job has ended
+_TWICE_WAIT = 0.5  # seconds between looks whether the first run of a job, or of another suspect, has ended
 _UNTOLD_WAIT = 5.0  # seconds until a death is tried again that `on_dead` could not write down
 GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
 _SHRINK_AFTER = 10.0  # seconds of little use before a step down
@@ -103,7 +104,8 @@ class Pool:
     def start(self, claims: Sequence[Claimed]) -> None:
         """Run claimed jobs, at most `free`. One that runs here already waits, with its lane, until that run has ended.
 
-        That happens when Redis lost its data and SQL put the job back: the first run is no longer known there.
+        That happens when Redis lost its data and SQL put the job back: the first run is no longer known there. Jobs
+        that saw two workers die run one at a time: the third crash shows which it was, and takes no bystander.
         """
         if claims:
             failpoint.reached("job.claimed")
@@ -112,7 +114,7 @@ class Pool:
         deadline = now + self.queue.timeout
         running = {run.claimed.job.id for run in self._running}
         for claimed in claims:
-            if claimed.job.id in running:
+            if claimed.job.id in running or (_is_suspect(claimed) and any(map(_runs_suspect, self._running))):
                 ending = Ending.PARK if claimed.job.lane else Ending.SNOOZE
                 self._buffer.add(Finished(claimed, ending, round(_TWICE_WAIT * 1000)))
                 continue
@@ -202,6 +204,8 @@ class Pool:
         loop = asyncio.get_running_loop()
         job, started = run.claimed.job, loop.time()
         self._numbers.wait.observe(max(0, self._now_ms() - max(job.created_at, job.due_at)) / 1000)
+        if _is_suspect(run.claimed):
+            await self._buffer.settle()  # the other suspects must be out of our hands before this one takes us down
         outcome = await self._perform(run)
         self._numbers.run.observe(loop.time() - started)
         run.stopped = run.stopped or _ENDED
@@ -351,6 +355,14 @@ _OWN_REASONS = ("attempts", "poison")
 def backoff_of(queue: QueueSettings) -> Backoff:
     """The waits between the tries of a queue."""
     return Backoff(base=queue.backoff, factor=queue.backoff_factor, jitter=queue.jitter)
+
+
+def _is_suspect(claimed: Claimed) -> bool:
+    return _SUSPECT <= claimed.job.crashes < CRASH_LIMIT
+
+
+def _runs_suspect(run: _Run) -> bool:
+    return _is_suspect(run.claimed)
 
 
 def _nothing() -> None:

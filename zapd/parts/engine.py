@@ -47,6 +47,7 @@ class Engine:
         self._beats = connect(url, name="zapd:heartbeat", connections=1)
         self.metrics = JobMetrics(registry=basis.registry, queues=list(config.queues))
         self.broker = self._broker(basis)
+        self._epoch = Epoch(redis=self.commands, prefix=config.redis.prefix, mark=basis.ids.ulid())
         self.outbox_metrics = OutboxMetrics(registry=basis.registry)
         self.outbox = Outbox(
             writer=storage.writer,
@@ -54,7 +55,7 @@ class Engine:
             broker=self.broker,
             wake=self.wake,
             on_dead=on_dead,
-            lost_data=Epoch(redis=self.commands, prefix=config.redis.prefix, mark=basis.ids.ulid()).lost,
+            lost_data=self._lost_data,
             on_lost=on_lost,
             now_ms=now_ms,
             metrics=self.outbox_metrics,
@@ -130,6 +131,13 @@ class Engine:
 
     def _pool(self, queue: str) -> Pool | None:
         return next((pool for pool in self.pools if pool.queue.name == queue), None)
+
+    async def _lost_data(self) -> bool:
+        """Whether Redis came back as another. What it holds may be older than what we know, also of our claims."""
+        lost = await self._epoch.lost()
+        if lost:
+            self.dispatcher.doubt()
+        return lost
 
     def wake(self, queue: str) -> None:
         """Something is to be claimed on this queue."""

@@ -252,6 +252,32 @@ async def test_a_job_whose_worker_died_three_times_is_poison(engine: Engine) -> 
     assert engine.metrics.queues[QUEUE].deaths["poison"] == 1
 
 
+async def test_a_poison_takes_none_of_its_neighbours_with_it(engine: Engine) -> None:
+    """All that ran beside it saw two workers die; they run one at a time: the third crash tells which it was."""
+    jobs = [engine.job() for _ in range(4)]
+    await engine.broker.enqueue(jobs)
+    for number in range(2):
+        victim = engine.another(f"victim{number}")
+        assert len((await victim.claim(QUEUE, 4)).jobs) == 4
+        await engine.kill(victim)
+        await engine.broker.reclaim(QUEUE, others=True)
+    running: list[str] = []
+    together = []
+
+    async def handler(job: Job) -> Outcome:
+        running.append(job.id)
+        together.append(len(running))
+        await asyncio.sleep(0.01)
+        running.remove(job.id)
+        return Done()
+
+    await engine.dispatch(engine.pool(handler))
+
+    await eventually(lambda: len(engine.over) == 4, within=20)
+    assert together == [1, 1, 1, 1]
+    assert engine.metrics.queues[QUEUE].outcomes["done"] == 4
+
+
 async def test_a_death_that_cannot_be_written_down_keeps_the_job(engine: Engine) -> None:
     async def sql_is_away(job: Job, reason: str, error: str) -> None:
         raise ConnectionError("sql")
@@ -478,3 +504,23 @@ async def test_finishes_that_failed_for_good_are_not_held_for_ever(engine: Engin
     pool.start(claimed)
 
     await eventually(lambda: not pool.held())
+
+
+async def test_claims_that_came_back_with_an_old_state_of_redis_are_found(engine: Engine) -> None:
+    """A restored file says that we hold jobs which we ended long ago, or never got. Nobody else may take them."""
+    handler = Recorder()
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    await eventually(lambda: dispatcher.turns > 0)
+    await asyncio.sleep(0.05)  # its first look is over
+    await engine.broker.enqueue([engine.job(lane="l")])
+    held = await engine.broker.claim(QUEUE, 1)  # behind the pool's back, as the same daemon
+    assert len(held.jobs) == 1
+    await engine.broker.enqueue([behind := engine.job(lane="l")])
+    dispatcher.wake(QUEUE)
+    await asyncio.sleep(0.05)
+    assert handler.seen == []
+
+    dispatcher.doubt()
+
+    await eventually(lambda: len(engine.over) == 2)
+    assert engine.over == [held.jobs[0].job.id, behind.id]

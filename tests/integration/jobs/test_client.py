@@ -1,0 +1,45 @@
+"""The connections to Redis under tasks that are canceled anywhere."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError
+
+from zapd.jobs.client import connect
+
+
+async def test_canceled_calls_cost_no_connection_and_mix_up_no_answers(redis_url: str) -> None:
+    """redis-py's own pool hangs here after some rounds: a canceled waiter takes the next one's wake-up with it."""
+    client = connect(redis_url, name="fuzz", connections=2)
+    chance = random.Random(7)
+
+    async def ask(number: int) -> None:
+        assert await client.echo(str(number)) == str(number).encode()
+
+    for first in range(0, 2000, 20):
+        tasks = [asyncio.create_task(ask(first + n)) for n in range(20)]
+        await asyncio.sleep(chance.random() * 0.002)
+        for task in chance.sample(tasks, 12):
+            task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert not [answer for answer in answers if isinstance(answer, Exception)]
+    assert not client.connection_pool._in_use_connections
+    await client.aclose()
+
+
+async def test_a_caller_waits_for_a_free_connection_and_not_for_ever(redis_url: str) -> None:
+    client = connect(redis_url, name="busy", connections=1, timeout=0.2)
+    pool: Any = client.connection_pool
+    held = await pool.get_connection()
+    waiting = asyncio.ensure_future(client.echo("x"))
+    await asyncio.sleep(0)
+    await pool.release(held)
+    assert await waiting == b"x"
+
+    held = await pool.get_connection()
+    with pytest.raises(ConnectionError, match="busy"):
+        await client.echo("x")
+    await pool.release(held)
+    await client.aclose()
