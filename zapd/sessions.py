@@ -37,6 +37,8 @@ from zapd.whatsapp.transport import (
     SendResult,
     StateChange,
     Target,
+    Trace,
+    Tracing,
     Transport,
     Update,
 )
@@ -193,6 +195,16 @@ class Sessions:
     def _check_can(self, connection: Connection, feature: str) -> None:
         if feature not in self.capabilities(connection):
             raise InvalidInput(FieldError("connection", f"its transport {connection.transport} cannot do: {feature}"))
+
+    async def trace(self, message: Message) -> Trace | None:
+        """What became of a send whose answer never came; None: nobody can tell."""
+        session = self._manager.get(message.tenant, message.connection_id)
+        if session is None or not isinstance(session.transport, Tracing):
+            return None
+        try:
+            return await session.transport.trace(message)
+        except SendError:
+            return None
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""

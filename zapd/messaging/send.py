@@ -2,7 +2,7 @@
 
 A WhatsApp send is not idempotent. `sending` is committed before the transport is called, so a crash is one of three:
 before that commit the message is still queued and is claimed again; after `sent` was committed the next claim finds it
-sent; in between nobody knows, and the connection's `on_ambiguous` policy decides.
+sent; in between nobody knows, unless the transport can trace it, and the connection's `on_ambiguous` policy decides.
 """
 
 import asyncio
@@ -159,7 +159,7 @@ class Sender:
         await self._move(message, S.QUEUED, "message.requeued", error)
         return _wait_for(error)
 
-    async def _doubt(self, message: Message, error: SendError) -> Outcome:
+    async def _doubt(self, message: Message, error: UnknownOutcome) -> Outcome:
         """The call was written and no answer came. Doubt burns an attempt, so that it cannot go on for ever."""
         policy = await self._policy(message)
         if policy is OnAmbiguous.HOLD:
@@ -169,15 +169,25 @@ class Sender:
     async def _settle(self, message: Message, *, expired: bool) -> Outcome:
         """A run found the message in `sending`: an earlier one died or doubted between the call and its record.
 
-        One that has expired meanwhile is held by every policy: it must not be sent late.
+        One that has expired meanwhile is held by every policy: it must not be sent late. One that certainly never left
+        is sent by every policy.
         """
-        policy = await self._policy(message)
-        error = UnknownOutcome("unknown_outcome", "no answer told whether it left")
+        policy, trace = await self._policy(message), await self._accounts.trace(message)
+        error = UnknownOutcome(
+            "unknown_outcome", "no answer told whether it left", provider_id=trace.provider_id if trace else None
+        )
+        if trace is not None and trace.provider_id is None and not expired:
+            return await self._transmit_again(
+                message, policy, UnknownOutcome("never_left", "its daemon stopped before")
+            )
         if expired or policy is OnAmbiguous.HOLD:
             return await self._hold(message, error)
         waited = (self._now_ms() - (message.sending_at or 0)) / 1000
         if policy is OnAmbiguous.VERIFY and waited < VERIFY_FOR:
             return Snooze(VERIFY_FOR - waited)
+        return await self._transmit_again(message, policy, error)
+
+    async def _transmit_again(self, message: Message, policy: OnAmbiguous, error: SendError) -> Outcome:
         log.warning("send.repeated", message_id=message.id, connection_id=message.connection_id, policy=policy)
         again = await self._move(message, S.SENDING, "message.resending", error, severity=Severity.WARNING)
         return Done() if again is None else await self._transmit(again)
@@ -186,8 +196,12 @@ class Sender:
         connection = await self._accounts.find(message.tenant, message.connection_id)
         return connection.on_ambiguous if connection else OnAmbiguous.HOLD
 
-    async def _hold(self, message: Message, error: SendError) -> Outcome:
-        await self._move(message, S.HELD, "message.held", error, severity=Severity.WARNING)
+    async def _hold(self, message: Message, error: UnknownOutcome) -> Outcome:
+        """Wait for a person or a receipt, which finds the message by the id under which it may have left."""
+        known = {"provider_id": error.provider_id} if error.provider_id else {}
+        held = await self._move(message, S.HELD, "message.held", error, severity=Severity.WARNING, **known)
+        if held is not None and error.provider_id:
+            await self._receipts.apply_parked(held, error.provider_id)
         return Done()
 
     async def _move(
@@ -198,11 +212,11 @@ class Sender:
         error: SendError | None = None,
         *,
         severity: Severity = Severity.INFO,
+        **fields: str,
     ) -> Message | None:
-        fields: dict[str, str] = {}
         data: dict[str, Any] = {}
         if error is not None:
-            fields = {"error_code": error.code, "error": error.detail}
+            fields |= {"error_code": error.code, "error": error.detail}
             data = {"error": {"code": error.code, "detail": error.detail}}
         now = self._now_ms()
         event = self._announcer.of_message(event_type, message, at=now, data=data, severity=severity)

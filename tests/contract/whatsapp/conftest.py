@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from tests.contract.whatsapp.network import Network
-from tests.contract.whatsapp.sides import cloud, sandbox, zapi
+from tests.contract.whatsapp.sides import cloud, sandbox, web, zapi
 from tests.support import eventually
 from zapd.model.session import SessionState
 
@@ -13,6 +13,7 @@ SIDES: dict[str, Callable[[], AsyncIterator[Network]]] = {
     "sandbox": sandbox.side,
     "cloud": cloud.side,
     "zapi": zapi.side,
+    "web": web.side,
 }
 
 Start = Callable[[Network], Awaitable[None]]

@@ -74,7 +74,7 @@ async def test_starts_and_stops_in_any_mix_leave_no_task_behind(network: Network
     await asyncio.gather(*(begin() if n % 2 else network.transport.stop() for n in range(50)))
     await network.transport.stop()
     left = asyncio.all_tasks() - before
-    assert not [task for task in left if task.get_name().startswith(("sandbox:", "cloud:", "zapi:"))]
+    assert not [task for task in left if task.get_name().startswith(("sandbox:", "cloud:", "zapi:", "web:"))]
 
 
 async def test_it_says_nothing_that_zapd_does_not_know(network: Network) -> None:
@@ -130,7 +130,8 @@ async def test_receipts_name_the_message_by_every_id_that_the_wire_carries(up: N
     ours = "msg_7" if up.echoes else None
     assert {(r.provider_id, r.message_id) for r in receipts(up)} == {(result.provider_id, ours)}
     told = list(dict.fromkeys(r.status for r in receipts(up)))
-    assert told == [MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ]
+    assert told[-2:] == [MessageStatus.DELIVERED, MessageStatus.READ]  # some answer "sent" in no other way than at once
+    assert set(told[:-2]) <= {MessageStatus.SENT}
     assert all(r.at > 1_000_000_000_000 for r in receipts(up))
 
 
@@ -140,7 +141,8 @@ async def test_a_lost_answer_is_an_unknown_outcome_that_a_receipt_clears_up(up: 
         await up.transport.send(a_message("msg_9"))
     assert up.arrived() == 1
     if up.echoes:
-        await eventually(lambda: [r.message_id for r in receipts(up)] == ["msg_9"] * 3)
+        await eventually(lambda: len(receipts(up)) >= 2)
+        assert {r.message_id for r in receipts(up)} == {"msg_9"}
 
 
 @pytest.mark.parametrize(

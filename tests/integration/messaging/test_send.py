@@ -20,6 +20,7 @@ from zapd.whatsapp.transport import (
     RetryAt,
     SendError,
     SendResult,
+    Trace,
     UnknownOutcome,
 )
 
@@ -176,6 +177,49 @@ async def test_hold_lets_a_person_decide_and_does_not_send(world: World, lost: b
     assert len(world.wire.sent) == lost
     assert (await world.story(submitted.id)).count("held") == 1
     assert len(await world.jobs("webhook:delivery")) == 1
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_held_message_is_settled_by_a_receipt_under_the_id_that_was_traced(world: World, early: bool) -> None:
+    submitted = await waiting(world, OnAmbiguous.HOLD)
+    world.wire.answers.append(UnknownOutcome("worker_died", provider_id="3EB0"))
+    job = await world.job(submitted)
+    if early:
+        await world.tell(receipt(S.DELIVERED, "3EB0"))
+    await world.run(job)
+    if not early:
+        assert await world.status(submitted.id) is S.HELD
+        await world.tell(receipt(S.DELIVERED, "3EB0"))
+
+    message = await world.message(submitted.id)
+    assert (message.status, message.provider_id) == (S.DELIVERED, "3EB0")
+    assert len(world.wire.sent) == 1
+
+
+async def test_a_doubt_is_held_under_the_id_that_was_traced(world: World) -> None:
+    submitted = await in_doubt(world, OnAmbiguous.HOLD)
+    world.wire.traces = Trace(provider_id="3EB0")
+    await world.run(await world.job(submitted))
+    message = await world.message(submitted.id)
+    assert (message.status, message.provider_id) == (S.HELD, "3EB0")
+    assert world.wire.sent == []
+
+
+@pytest.mark.parametrize("policy", OnAmbiguous)
+async def test_what_certainly_never_left_is_sent_by_every_policy(world: World, policy: OnAmbiguous) -> None:
+    submitted = await in_doubt(world, policy)
+    world.wire.traces = Trace(provider_id=None)
+    assert await world.run(await world.job(submitted)) == Done()
+    assert await world.status(submitted.id) is S.SENT
+    assert len(world.wire.sent) == 1
+
+
+async def test_what_never_left_and_has_expired_is_not_sent_late(world: World) -> None:
+    submitted = await in_doubt(world, OnAmbiguous.HOLD, expires_at=world.clock.now_ms() + 1000)
+    world.wire.traces = Trace(provider_id=None)
+    world.clock.advance(2)
+    await world.run(await world.job(submitted))
+    assert (await world.status(submitted.id), world.wire.sent) == (S.HELD, [])
 
 
 async def test_a_held_message_is_sent_when_a_person_says_so(world: World) -> None:

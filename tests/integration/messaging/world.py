@@ -69,6 +69,7 @@ from zapd.whatsapp.transport import (
     RemoteMedia,
     SendResult,
     Target,
+    Trace,
     Update,
 )
 
@@ -99,6 +100,7 @@ class Wire:
         self.read: list[Target] = []
         self.typed: list[tuple[str, Target | None]] = []
         self.files: deque[bytes | Exception] = deque()  #: what downloads get, in order
+        self.traces: Trace | None = None
         self.before_answer: Callable[[Message], Awaitable[None]] | None = None
         self._connections = connections
         self._clock = clock
@@ -123,6 +125,9 @@ class Wire:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def trace(self, message: Message) -> Trace | None:
+        return self.traces
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         return self.parser(connection, raw)

@@ -8,6 +8,7 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # "unaudited": so it may be, for the other side of a test
-    import pywhats.signal.experimental as _experimental
+    from pywhats.binary import Node
+    from pywhats.proto import Message as Content
 
-_ = _experimental
+__all__ = ["Content", "Node"]

@@ -85,6 +85,7 @@ class WhatsApp:
         self.files: dict[str, bytes] = {}  # encrypted, by their path
         self.mistakes: list[str] = []
         self.media_host = "127.0.0.1:1"
+        self.answers_with: tuple[str, ...] = ()  # what every contact's phone says of a message
         self.nobody: set[str] = set()  # numbers that are not on WhatsApp
         self.greeting: Callable[[Line], Node] | None = None  # instead of `success`
 
@@ -275,7 +276,13 @@ class WhatsApp:
                 return [self._known(node.get_child("usync"))]
             case "w:m":
                 host = [Node(tag="host", attrs={"hostname": self.media_host})]
-                return [Node(tag="media_conn", attrs={"auth": "a", "ttl": "300", "auth_ttl": "300"}, content=host)]
+                return [
+                    Node(
+                        tag="media_conn",
+                        attrs={"auth": "a", "ttl": "300", "auth_ttl": "300", "max_buckets": "12"},
+                        content=host,
+                    )
+                ]
             case "w:g2":
                 return [_group(node.get_attr("to"), str(line.user))]
             case "md":
@@ -312,9 +319,10 @@ class WhatsApp:
         refused = trouble is not None and trouble != "hush"
         if not refused:
             self._read(node)
-        if trouble == "hush":
-            return
-        await line.send(_ack(node, error=trouble if refused else None))
+        if trouble != "hush":
+            await line.send(_ack(node, error=trouble if refused else None))
+        for status in self.answers_with if not refused else ():
+            await self.receipt(str(line.user), self.arrived[-1], None if status == "delivered" else status)
 
     def _read(self, node: Node) -> None:
         """Every contact reads its copy; the one for the account's own phone is left."""

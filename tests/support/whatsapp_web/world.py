@@ -1,9 +1,11 @@
 """An account of zapd's own transport, on the stock neonize wheel, and WhatsApp on the other side."""
 
 import asyncio
+import atexit
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.support import eventually, make_ids
 from tests.support.whatsapp import MemoryCredentials, Upside, a_connection, a_message
+from tests.support.whatsapp_web.media import MediaHost, media_host
 from tests.support.whatsapp_web.server import Arrived, WhatsApp
 from zapd.model.message import Message
 from zapd.model.session import SessionState, TransportName
@@ -126,12 +129,27 @@ class Templates:
         phone.world.server.keys[phone.user] = self._published[phone.user]
 
 
+_made: list[Templates] = []
+
+
+async def templates() -> Templates:
+    """Two accounts, paired once in this process: in a loop of its own, because tests have one each."""
+    if not _made:
+        folder = tempfile.TemporaryDirectory(prefix="zapd-web-")  # until the process ends
+        made = Templates(Path(folder.name))
+        atexit.register(folder.cleanup)
+        await asyncio.to_thread(asyncio.run, made.make(USER, OTHER))
+        _made.append(made)
+    return _made[0]
+
+
 class World:
     """WhatsApp, and the workers of one daemon."""
 
-    def __init__(self, directory: Path, server: WhatsApp, pool: WorkerPool) -> None:
+    def __init__(self, directory: Path, server: WhatsApp, media: MediaHost, pool: WorkerPool) -> None:
         self.directory = directory
         self.server = server
+        self.media = media
         self.pool = pool
         self.phones: list[Phone] = []
 
@@ -147,7 +165,8 @@ class World:
 
 @asynccontextmanager
 async def world(directory: Path, **options: Any) -> AsyncIterator[World]:
-    async with WhatsApp() as server:
+    async with WhatsApp() as server, media_host(directory.with_name("media")) as media:
+        server.media_host = media.host
         pool = WorkerPool(
             directory=directory,
             metrics=WorkerMetrics(registry=CollectorRegistry()),
@@ -155,7 +174,7 @@ async def world(directory: Path, **options: Any) -> AsyncIterator[World]:
             **{"look_every": 0.1} | options,
         )
         running = asyncio.create_task(pool.run(), name="pool")
-        here = World(directory, server, pool)
+        here = World(directory, server, media, pool)
         yield here
         await asyncio.gather(*(phone.transport.stop() for phone in here.phones))
         await pool.stop()

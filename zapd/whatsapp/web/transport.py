@@ -31,7 +31,6 @@ from zapd.whatsapp.transport import (
     NotConnected,
     OnRaw,
     OnState,
-    Permanent,
     QrCode,
     RemoteMedia,
     Resolved,
@@ -88,6 +87,14 @@ class _Deadline:
     then: StateChange | _Again
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Call:
+    """A send that the worker has."""
+
+    task: "asyncio.Task[Frame]"
+    message: Message
+
+
 class WebTransport:
     """One account. Times in seconds."""
 
@@ -125,8 +132,9 @@ class WebTransport:
         self._up = False
         self._me = Me()
         self._codes = 0
+        self._unlinked = False  # what is left of the keys is of no use
         self._sending = 0
-        self._on_the_line: dict[bytes, asyncio.Task[Frame]] = {}  # by secret: until the worker answers or is gone
+        self._on_the_line: dict[bytes, _Call] = {}  # by secret: until the worker answers or is gone
         self._deadline: _Deadline | None = None
         self._sent: OrderedDict[str, str] = OrderedDict()  # provider id → our id
         self._uploads: OrderedDict[tuple[str, str], tuple[float, Frame]] = OrderedDict()
@@ -141,18 +149,21 @@ class WebTransport:
         """Disconnect; a pairing that is not finished is given up."""
         self._up = False
         await self._life.end()
-        calls = list(self._on_the_line.values())
+        calls = [call.task for call in self._on_the_line.values()]
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
     async def pair(self, *, phone: str | None = None) -> None:
-        """Begin the pairing anew: a code to scan, or with `phone` one to type there."""
-        if self._up:
-            raise Permanent("already_paired", "log it out first")
+        """Begin the pairing anew: a code to scan, or with `phone` one to type there. A linked account is unlinked."""
         self._phone = phone
-        if self._lease is not None and self._lease.worker.pairing:
-            self._lease.worker.hear(self._sid, "again")
+        lease = self._lease
+        if lease is None:
+            return
+        if not lease.worker.pairing:
+            await self._ask("logout", within=ASK_WITHIN)
+            self._unlinked = True
+        lease.worker.hear(self._sid, "again")
 
     async def logout(self) -> None:
         """Unlink the device at WhatsApp, and take its keys out of use. `stop` follows."""
@@ -279,7 +290,7 @@ class WebTransport:
         call = asyncio.create_task(
             lease.worker.call("send", self._sid, within=ANSWERED_AT_ALL, **request), name=f"web:{self._sid}:send"
         )
-        self._on_the_line[secret] = call
+        self._on_the_line[secret] = _Call(task=call, message=message)
         call.add_done_callback(lambda _: self._on_the_line.pop(secret, None))
         try:
             async with asyncio.timeout(self._send_within):
@@ -388,6 +399,10 @@ class WebTransport:
 
     async def _judged(self, end: StateChange | _Again) -> StateChange | _Again:
         """Take keys that are of no use out of use."""
+        if self._unlinked:
+            self._unlinked = False
+            await asyncio.to_thread(self._files.set_aside, "paired_anew", at=self._now_ms())
+            await self._credentials.set_aside("paired_anew")
         if isinstance(end, StateChange) and (end.state is S.LOGGED_OUT or end.reason in (CORRUPT, KEYS_GONE)):
             reason = CORRUPT if end.reason == CORRUPT else "logged_out"
             await asyncio.to_thread(self._files.set_aside, reason, at=self._now_ms())
@@ -432,7 +447,7 @@ class WebTransport:
             last, other = other["n"], None
         for update in updates:
             if update["kind"] == "receipt":
-                update["message_ids"] = {id_: self._sent[id_] for id_ in update["ids"] if id_ in self._sent}
+                update["message_ids"] = await self._ours(update["ids"])
         raw = inbound.body(updates, me=self._me)
         while not lease.worker.gone.done():  # it is in the worker's file, and comes again
             try:
@@ -446,10 +461,20 @@ class WebTransport:
                 break
         return other
 
+    async def _ours(self, ids: Sequence[str]) -> dict[str, str]:
+        """Our ids of the messages that a receipt names. A receipt may be faster than the answer to its send."""
+        if any(id_ not in self._sent for id_ in ids):
+            for secret, call in list(self._on_the_line.items()):
+                with contextlib.suppress(OSError, sqlite3.Error):
+                    self._remember(await asyncio.to_thread(self._files.provider_id, secret), call.message)
+        return {id_: self._sent[id_] for id_ in ids if id_ in self._sent}
+
     # --- what a worker tells ---
 
     async def _take(self, lease: Lease, event: Frame, on_state: OnState) -> Outcome:
         """What follows from an event: the end of this stay, or nothing."""
+        if event["ev"] == "again":
+            return AGAIN
         if lease.worker.pairing:
             outcome = await self._take_while_pairing(event, on_state)
         else:
@@ -468,8 +493,6 @@ class WebTransport:
                 await self._was_paired(event, on_state)
             case "connected":
                 self._deadline = self._after(self._settle, AGAIN)
-            case "again":
-                return AGAIN
             case "closed":
                 return self._closed(event["error"])
             case "pairing_failed":

@@ -1,21 +1,19 @@
 """One WhatsApp and one daemon's workers for each test. Accounts are paired once."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.whatsapp_web.parts import fakeserver
-from tests.support.whatsapp_web.world import OTHER, USER, Phone, Templates, World, world
+from tests.support.whatsapp_web.world import Phone, Templates, World, world
+from tests.support.whatsapp_web.world import templates as shared_templates
 
 
-@pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+@pytest.fixture
+async def templates() -> Templates:
     fakeserver()
-    templates = Templates(tmp_path_factory.mktemp("paired"))
-    asyncio.run(templates.make(USER, OTHER))
-    return templates
+    return await shared_templates()
 
 
 @pytest.fixture

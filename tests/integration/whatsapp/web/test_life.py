@@ -5,10 +5,9 @@ import signal
 import stat
 
 import pytest
-from pywhats.binary import Node
-from pywhats.proto import Message as Content
 
 from tests.support import eventually
+from tests.support.whatsapp_web import Content, Node
 from tests.support.whatsapp_web.world import CONTACT, USER, WITHIN, Phone, Templates, World, data_of, text_of
 from zapd.model.message import MessageStatus
 from zapd.model.session import SessionState

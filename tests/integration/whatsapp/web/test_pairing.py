@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
-from pywhats.binary import Node
 
 from tests.support import eventually
+from tests.support.whatsapp_web import Node
 from tests.support.whatsapp_web.server import SERVER
-from tests.support.whatsapp_web.world import CONTACT, USER, WITHIN, World, text_of
+from tests.support.whatsapp_web.world import CONTACT, USER, WITHIN, Templates, World, text_of
 from zapd.model.session import SessionState
 from zapd.parts.basis import now_ms
-from zapd.whatsapp.transport import NotConnected, Permanent
+from zapd.whatsapp.transport import NotConnected
 
 S = SessionState
 
@@ -95,7 +95,11 @@ async def test_before_it_is_linked_nothing_leaves(web: World) -> None:
         await phone.transport.typing(CONTACT, last=None)
 
 
-async def test_a_linked_account_is_not_linked_again(web: World) -> None:
-    phone = await web.phone().paired()
-    with pytest.raises(Permanent):
-        await phone.transport.pair()
+async def test_a_linked_account_is_unlinked_before_it_is_paired_anew(web: World, templates: Templates) -> None:
+    phone = await web.phone().linked(templates)
+    await phone.transport.pair()
+    await eventually(lambda: phone.upside.codes, within=WITHIN)
+    assert [node for node in web.server.stanzas if node.get_child("remove-companion-device") is not None]
+    assert [reason for _, reason in phone.credentials.aside] == ["paired_anew"]
+    await web.server.scan(phone.upside.codes[0].text, USER)
+    await phone.connected(times=2)

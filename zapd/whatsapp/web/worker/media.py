@@ -41,12 +41,12 @@ def _look_at(content: bytes, part: Any) -> None:
     """Size and thumbnail. A picture that cannot be read is sent as it is: the receiver decides."""
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            part.width, part.height = picture.size
-            if part.DESCRIPTOR.name == "ImageMessage":
-                small = picture.convert("RGB")
-                small.thumbnail((THUMBNAIL, THUMBNAIL))
-                out = io.BytesIO()
-                small.save(out, format="JPEG", quality=60)
-                part.JPEGThumbnail = out.getvalue()
+            size, small = picture.size, picture.convert("RGB")
+            small.thumbnail((THUMBNAIL, THUMBNAIL))
     except Exception:  # Pillow has dozens of errors of its own
-        part.ClearField("JPEGThumbnail")
+        return
+    part.width, part.height = size
+    if part.DESCRIPTOR.name == "ImageMessage":
+        out = io.BytesIO()
+        small.save(out, format="JPEG", quality=60)
+        part.JPEGThumbnail = out.getvalue()
