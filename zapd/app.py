@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from zapd import __version__, first_start
 from zapd.config import Config
 from zapd.ids import Ids
+from zapd.janitor import Janitor
 from zapd.lifecycle import Lifecycle
 from zapd.operations import Operations
 from zapd.parts import upkeep
@@ -27,6 +28,7 @@ from zapd.parts.jobs import Jobs
 from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.network import Network
+from zapd.parts.privacy import Privacy
 from zapd.parts.queues import Work, WorkTable
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
@@ -81,6 +83,7 @@ class App:
         )
         self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts, self._media)
         self._jobs = Jobs(basis, self._storage, self._network, self._engine, self._webhooks, self._messages)
+        self._privacy = Privacy(basis, self._storage, self._engine, self._accounts)
         self._jobs_of = self._work()
         self._engine.staff(self._jobs_of)
         self._operations = self._build_operations()
@@ -100,12 +103,14 @@ class App:
             "message:status": Work(receiver.receive, receiver.dead),
             "media:download": Work(self._media.downloads.run, self._media.downloads.dead),
             "webhook:delivery": Work(deliverer.deliver, deliverer.dead),
-            "maintenance:cleanup": Work(
-                upkeep.janitor(self._basis, self._storage, self._engine, self._media, self._jobs).clean
-            ),
+            "maintenance:cleanup": Work(self._privacy.maintenance(self._janitor()).work),
             **self._jobs.work(),
         }
         return {queue: self._jobs.guarded(its) for queue, its in work.items()}
+
+    def _janitor(self) -> Janitor:
+        sweeps = [self._privacy.sweep]
+        return upkeep.janitor(self._basis, self._storage, self._engine, self._media, self._jobs, sweeps=sweeps)
 
     def _build_operations(self) -> Operations:
         return Operations(
@@ -154,6 +159,7 @@ class App:
             self._media,
             self._messages,
             self._jobs,
+            self._privacy,
             operations=self._operations,
             state=self._state,
             draining=self._draining,

@@ -50,5 +50,6 @@ class Janitor:
             while await self._clean_queue(queue):
                 pass
         for sweep in self._sweeps:
-            await sweep()
+            while await sweep():
+                pass
         return Done()

@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "process",
     "check-config": "process",
     "migrate": "process",
+    "backup": "process",
     "status": "system",
     "openapi": "system",
     "connections": "connections",

@@ -1,5 +1,7 @@
 """`zapd keys`."""
 
+import time
+
 import click
 
 from zapd.cli.client import Client
@@ -69,3 +71,19 @@ def rotate(api: Client, out: Output, key: str, overlap: int) -> None:
 def revoke(api: Client, out: Output, key: str) -> None:
     """End a key."""
     out.said(api.call("DELETE", f"/keys/{key}").data, f"{key} is revoked")
+
+
+@keys.command("rotate-data")
+@click.option("--wait/--no-wait", default=True, help="Until everything is sealed anew.")
+@client_command
+def rotate_data(api: Client, out: Output, wait: bool) -> None:
+    """Encrypt all stored bodies under new data keys, while the daemon runs."""
+    started = api.call("POST", "/privacy/rotation").data
+    if not wait:
+        out.said(started, "sealing under new keys has begun")
+        return
+    with out.progress("rows sealed under new keys") as told:
+        while (standing := api.call("GET", "/privacy/rotation").data)["state"] == "running":
+            told(standing["rows"], None)
+            time.sleep(0.3)
+    out.said(standing, f"{standing['rows']} rows are sealed under new keys")

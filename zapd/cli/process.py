@@ -1,6 +1,7 @@
 """Commands about the process itself: run it, check its configuration, bring its database up to date."""
 
 import gc
+import json
 import os
 import sys
 from pathlib import Path
@@ -79,3 +80,28 @@ def migrate(config: Path | None, state_dir: Path | None, as_json: bool) -> None:
 
     asyncio.run(migrate_and_close())
     click.echo(f'{{"schema": "{HEAD}"}}' if as_json else f"the database is at schema {HEAD}")
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@config_option
+@state_option
+@json_option
+def backup(directory: Path, config: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """Copy the database and the key files into DIRECTORY, which must be new or empty. The daemon may run."""
+    from zapd import backup as backups  # noqa: PLC0415
+    from zapd.config import load  # noqa: PLC0415
+    from zapd.errors import ZapdError  # noqa: PLC0415
+
+    found = load(config, environ=os.environ, overrides=overrides(state_dir))
+    if not found.database_url.startswith("sqlite"):
+        raise click.ClickException("the database is PostgreSQL: use pg_dump, and copy data.key")
+    os.umask(0o077)
+    state = found.state.dir
+    keys = [found.data_key_file, *[state / name for name in backups.KEY_FILES if name != "data.key"]]
+    try:
+        written = backups.make(database=Path(found.database_url.partition("///")[2]), keys=keys, target=directory)
+    except (OSError, ZapdError) as error:
+        raise click.ClickException(str(error)) from None
+    sizes = {str(file): file.stat().st_size for file in written}
+    click.echo(json.dumps(sizes) if as_json else "\n".join(f"{file}  {size} bytes" for file, size in sizes.items()))

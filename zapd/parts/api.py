@@ -11,6 +11,7 @@ from zapd.parts.engine import Engine
 from zapd.parts.jobs import Jobs
 from zapd.parts.media import Media
 from zapd.parts.messages import Messages
+from zapd.parts.privacy import Privacy
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.state import State
@@ -41,6 +42,7 @@ class Api:
         media: Media,
         messages: Messages,
         jobs: Jobs,
+        privacy: Privacy,
         *,
         operations: Operations,
         state: State,
@@ -66,6 +68,7 @@ class Api:
             given=[
                 *of_dashboard(basis, storage, keyring),
                 given(need.TENANTS, storage.tenants),
+                given(need.PRIVACY, privacy.rules),
                 *of_accounts(basis, storage, accounts, messages, operations),
                 *of_media(storage, media),
                 *of_webhooks(storage, webhooks, operations),

@@ -24,6 +24,7 @@ from zapd.store.outbox import OutboxStore
 from zapd.store.purge import Purge
 from zapd.store.reader import Reader
 from zapd.store.sealing import Sealing
+from zapd.store.settings import SettingStore
 from zapd.store.vault import Vault, load_keys
 from zapd.store.windows import WindowStore
 from zapd.store.writer import Writer
@@ -65,6 +66,7 @@ class Storage:
         self.idempotency = IdempotencyStore(reader=reader)
         self.media = MediaStore(database=database, reader=reader)
         self.windows = WindowStore(reader=reader)
+        self.settings = SettingStore(reader=reader)
         self.ledger = LedgerStore(database=database)
         self.purge = Purge(database=database, writer=self.writer)
 

@@ -1,6 +1,6 @@
 """What runs by the clock: the cleanup, cron, and gauges that are counted."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from zapd.config import Config
@@ -20,8 +20,16 @@ from zapd.store.purge import Purge
 from zapd.store.settings import CronStore
 
 
-def janitor(basis: Basis, storage: Storage, engine: Engine, media: Media, jobs: Jobs) -> Janitor:
-    """What deletes the old."""
+def janitor(
+    basis: Basis,
+    storage: Storage,
+    engine: Engine,
+    media: Media,
+    jobs: Jobs,
+    *,
+    sweeps: Sequence[Callable[[], Awaitable[int]]],
+) -> Janitor:
+    """What deletes the old. `sweeps` do the same for what is not a row of a table."""
 
     async def clean_queue(queue: str) -> int:
         return sum(await engine.broker.clean(queue)) + await jobs.dead.clean(queue)
@@ -31,7 +39,7 @@ def janitor(basis: Basis, storage: Storage, engine: Engine, media: Media, jobs: 
         purge=storage.purge.purge,
         queues=list(basis.config.queues),
         clean_queue=clean_queue,
-        sweeps=[lambda: media.files.sweep(storage.media.known)],
+        sweeps=[lambda: media.files.sweep(storage.media.known), *sweeps],
         now_ms=now_ms,
         registry=basis.registry,
     )

@@ -139,6 +139,11 @@ class Sealing:
             log.error("body.changed", column=name.decode(), key=key_id.hex())
             return ERASED
 
+    @staticmethod
+    def sealed_under(value: bytes) -> bytes | None:
+        """The id of the key that sealed a stored value; None: it lies plain."""
+        return value[len(MARK) : _HEAD] if value.startswith(MARK) else None
+
     def _unknown(self, value: bytes | None) -> bool:
         """Sealed under a key that another process may have made."""
         if value is None or not value.startswith(MARK):

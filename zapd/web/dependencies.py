@@ -357,6 +357,16 @@ class TenantRows(Protocol):
     async def listed(self, *, after: str | None, limit: int) -> Sequence[Tenant]: ...
 
 
+class Privacy(Protocol):
+    """What the law asks for."""
+
+    async def export(self, tenant: str, peers: Sequence[str]) -> dict[str, Any]: ...
+    async def erase(self, tenant: str, peers: Sequence[str]) -> dict[str, int]: ...
+    async def erase_tenant(self, tenant: str) -> str: ...
+    async def rotate(self) -> str: ...
+    async def rotation(self) -> Mapping[str, Any]: ...
+
+
 class Counts(Protocol):
     """How many messages are in the states that somebody must look at."""
 
@@ -402,6 +412,7 @@ AUDIT = web.AppKey("audit", Audit)
 TENANTS = web.AppKey("tenants", TenantRows)
 LOGINS = web.AppKey("logins", Logins)
 CONVERSATIONS = web.AppKey("conversations", ConversationRows)
+PRIVACY = web.AppKey("privacy", Privacy)
 COUNTS = web.AppKey("counts", Counts)
 TURNS = web.AppKey("turns", Turns)
 PAGE_VIEWERS = web.AppKey("page_viewers", Viewers)

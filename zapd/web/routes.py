@@ -25,6 +25,7 @@ from zapd.web import (
     media,
     messages,
     pages,
+    privacy,
     queues,
     sandbox,
     system,
@@ -306,6 +307,19 @@ ROUTES: tuple[Route, ...] = (
         answer=keys.CreatedKeyAnswer,
         status=201,
     ),
+    # personal data
+    Route("GET", "/contacts/{id}/export", privacy.export, ADMIN, answer=privacy.ExportAnswer),
+    Route("POST", "/contacts/{id}/erase", privacy.erase, ADMIN, answer=privacy.ErasedAnswer),
+    Route("GET", "/privacy/rotation", privacy.rotation, ADMIN, answer=privacy.RotationAnswer, operator=True),
+    Route(
+        "POST",
+        "/privacy/rotation",
+        privacy.rotate,
+        ADMIN,
+        answer=privacy.StartedAnswer,
+        status=202,
+        operator=True,
+    ),
     Route("GET", "/audit", events.audit, ADMIN, query=pages.PageQuery, answer=Page[answers.EventAnswer]),
     Route(
         "POST",
@@ -327,6 +341,15 @@ ROUTES: tuple[Route, ...] = (
         operator=True,
     ),
     Route("GET", "/tenants/{id}", tenants.show, ADMIN, answer=tenants.TenantAnswer, operator=True),
+    Route(
+        "DELETE",
+        "/tenants/{id}",
+        privacy.erase_tenant,
+        ADMIN,
+        answer=privacy.StartedAnswer,
+        status=202,
+        operator=True,
+    ),
     # the daemon
     Route("GET", "/health", system.health, None, answer=system.HealthAnswer),
     Route("GET", "/ready", system.ready, None, answer=system.ReadyAnswer),

@@ -1,0 +1,68 @@
+"""Personal data: export, erase, new keys."""
+
+from zapd.janitor import Janitor
+from zapd.jobs.job import Job, Outcome
+from zapd.parts.accounts import Accounts
+from zapd.parts.basis import Basis, now_ms
+from zapd.parts.engine import Engine
+from zapd.parts.storage import Storage
+from zapd.privacy import ERASE_TENANT, ROTATE
+from zapd.privacy import Privacy as PrivacyRules
+from zapd.store.bodies import BodyStore
+from zapd.store.subjects import SubjectStore
+
+PAGE = 100
+
+
+class Privacy:
+    """What the law asks for, and the stores it works on."""
+
+    def __init__(self, basis: Basis, storage: Storage, engine: Engine, accounts: Accounts) -> None:
+        self._storage, self._accounts = storage, accounts
+        self._keep = round(basis.config.privacy.bodies * 1000)
+        self.bodies = BodyStore(database=storage.database, writer=storage.writer, sealing=storage.sealing)
+        self.rules = PrivacyRules(
+            bodies=self.bodies,
+            subjects=SubjectStore(
+                database=storage.database,
+                writer=storage.writer,
+                messages=storage.messages,
+                events=storage.events,
+                bodies=self.bodies,
+            ),
+            sealing=storage.sealing,
+            settings=storage.settings,
+            commit=storage.writer.commit,
+            enqueue=engine.outbox.add,
+            close_connections=self._close_connections,
+            now_ms=now_ms,
+        )
+
+    async def sweep(self) -> int:
+        """Empty a slice of bodies that are past their time."""
+        return await self.bodies.emptied(now_ms() - self._keep)
+
+    def maintenance(self, janitor: Janitor) -> "Maintenance":
+        """The handler of maintenance:cleanup: the cleanup and the jobs of this area."""
+        return Maintenance(janitor=janitor, rules=self.rules)
+
+    async def _close_connections(self, tenant: str) -> None:
+        after: str | None = None
+        while found := await self._storage.connections.listed(tenant, after=after, limit=PAGE):
+            for connection in found:
+                if connection.state != "closed":
+                    await self._accounts.sessions.close(tenant, connection.id)
+            after = found[-1].id
+
+
+class Maintenance:
+    """Tells the jobs of maintenance:cleanup apart by their kind."""
+
+    def __init__(self, *, janitor: Janitor, rules: PrivacyRules) -> None:
+        self._janitor = janitor
+        self._rules = rules
+
+    async def work(self, job: Job) -> Outcome:
+        """One job."""
+        mine = job.kind in (ROTATE, ERASE_TENANT)
+        return await (self._rules.work(job) if mine else self._janitor.clean(job))

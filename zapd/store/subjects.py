@@ -1,0 +1,104 @@
+"""What the database holds of one person or one tenant: to hand it out, and to delete it."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import sqlalchemy as sa
+
+from zapd.model.message import Message
+from zapd.model.webhook import Event
+from zapd.store.bodies import SLICE, TABLES, BodyStore
+from zapd.store.commands import Change, Delete, Row
+from zapd.store.database import Database
+from zapd.store.events import EventStore
+from zapd.store.messages import MessageStore
+from zapd.store.tables import attempts, deliveries, events, media_uses, messages, metadata, outbox, sandbox_ledger
+from zapd.store.writer import Writer
+
+#: Tables whose rows go with the message that they belong to.
+_OF_MESSAGES = (deliveries, events, media_uses)
+#: Not a person's: the daemon's own, or unfinished work, which ends by itself.
+_NOT_SEARCHED = {messages.name, events.name, attempts.name, outbox.name}
+_KEEPS_TENANT = {"tenants", "settings", "cron_fires"}
+
+
+def _deleting(table: sa.Table) -> Delete:
+    key = tuple(table.primary_key.columns)
+    return Delete(table=table, columns=key, key=len(key))
+
+
+_DELETES = {table.name: _deleting(table) for table in metadata.sorted_tables}
+_ATTEMPTS = Delete(table=attempts, columns=(attempts.c.tenant, attempts.c.delivery_id))
+
+
+class SubjectStore:
+    """Finds and deletes what belongs to a person (`peers`: how they are named as a recipient) or to a tenant."""
+
+    def __init__(
+        self, *, database: Database, writer: Writer, messages: MessageStore, events: EventStore, bodies: BodyStore
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._messages = messages
+        self._events = events
+        self._bodies = bodies
+
+    async def messages_of(self, tenant: str, peers: Sequence[str]) -> AsyncIterator[list[Message]]:
+        """Every message from and to them, slice by slice in the order of ids."""
+        last = ""
+        while True:
+            query = sa.select(messages).where(messages.c.tenant == tenant, messages.c.peer.in_(peers))
+            query = query.where(messages.c.id > last).order_by(messages.c.id).limit(SLICE)
+            found = [self._messages.of(row) for row in await self._database.fetch(query)]
+            yield found
+            if len(found) < SLICE:
+                return
+            last = found[-1].id
+
+    async def events_of(self, tenant: str, message_id: str) -> list[Event]:
+        """What happened to one message."""
+        return list(await self._events.of_message(tenant, message_id))
+
+    async def erase_messages(self, tenant: str, ids: Sequence[str]) -> dict[str, int]:
+        """Delete messages with their events, deliveries and attempts. Returns rows per table."""
+        removed: dict[str, int] = {}
+        for table in _OF_MESSAGES:
+            found = await self._keys(table, tenant, table.c.message_id.in_(ids))
+            if table is deliveries:
+                removed[attempts.name] = await self._count_attempts(tenant, [str(key[1]) for key in found])
+            removed[table.name] = await self._delete(table, found)
+        removed[messages.name] = await self._delete(messages, [(tenant, id_) for id_ in ids])
+        return removed
+
+    async def erase_mentions(self, tenant: str, peers: Sequence[str]) -> dict[str, int]:
+        """Delete the rows whose bodies name them, in every other table with bodies. Returns rows per table."""
+        removed: dict[str, int] = {}
+        needles = [peer.encode() for peer in peers]
+        for table in (events, *[t for name, t in TABLES.items() if name not in _NOT_SEARCHED]):
+            async for keys in self._bodies.mentioning(table.name, tenant, needles):
+                removed[table.name] = removed.get(table.name, 0) + await self._delete(table, keys)
+        ledger = await self._keys(sandbox_ledger, tenant, sandbox_ledger.c.peer.in_(peers))
+        removed[sandbox_ledger.name] = removed.get(sandbox_ledger.name, 0) + await self._delete(sandbox_ledger, ledger)
+        return removed
+
+    async def erase_tenant_slice(self, tenant: str) -> int:
+        """Delete a slice of all that belongs to a tenant; 0: nothing is left but its name."""
+        for table in reversed(metadata.sorted_tables):
+            if table.name not in _KEEPS_TENANT and (found := await self._keys(table, tenant)):
+                return await self._delete(table, found)
+        return 0
+
+    async def _keys(self, table: sa.Table, tenant: str, *conditions: sa.ColumnElement[bool]) -> list[Row]:
+        query = sa.select(*table.primary_key.columns).where(table.c.tenant == tenant, *conditions)
+        return await self._database.fetch(query.limit(SLICE) if not conditions else query)
+
+    async def _count_attempts(self, tenant: str, delivery_ids: Sequence[str]) -> int:
+        query = sa.select(sa.func.count()).select_from(attempts)
+        query = query.where(attempts.c.tenant == tenant, attempts.c.delivery_id.in_(delivery_ids))
+        return int((await self._database.fetch(query))[0][0])
+
+    async def _delete(self, table: sa.Table, keys: Sequence[Row]) -> int:
+        changes = [Change(_DELETES[table.name], tuple(key)) for key in keys]
+        if table is deliveries:
+            changes += [Change(_ATTEMPTS, tuple(key)) for key in keys]
+        await self._writer.commit_all(changes)
+        return len(keys)
