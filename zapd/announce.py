@@ -41,10 +41,11 @@ PUBLIC = frozenset(
 
 @dataclass(frozen=True)
 class Announcement:
-    """What must be committed together with the change that it announces."""
+    """What must be committed together with the change that it announces. `event_id` of several is the first one's."""
 
     changes: Sequence[Change]
     jobs: Sequence[Job]
+    event_id: str = ""
 
 
 def together(*announcements: Announcement) -> Announcement:
@@ -52,6 +53,7 @@ def together(*announcements: Announcement) -> Announcement:
     return Announcement(
         changes=[change for a in announcements for change in a.changes],
         jobs=[job for a in announcements for job in a.jobs],
+        event_id=announcements[0].event_id if announcements else "",
     )
 
 
@@ -106,7 +108,7 @@ class Announcer:
             created_at=at,
         )
         changes, jobs = self._fan_out(event, also) if event_type in PUBLIC else ((), ())
-        return Announcement(changes=[self._events.recorded(event), *changes], jobs=jobs)
+        return Announcement(changes=[self._events.recorded(event), *changes], jobs=jobs, event_id=event_id)
 
     def of_message(
         self,

@@ -84,6 +84,7 @@ class App:
         self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts, self._media)
         self._jobs = Jobs(basis, self._storage, self._network, self._engine, self._webhooks, self._messages)
         self._privacy = Privacy(basis, self._storage, self._engine, self._accounts)
+        self._cron = upkeep.cron(basis, self._storage, self._engine, self._webhooks)
         self._jobs_of = self._work()
         self._engine.staff(self._jobs_of)
         self._operations = self._build_operations()
@@ -129,7 +130,7 @@ class App:
             resources.append(engine.embedded)
         parts: list[Service] = [self._webhooks.fanout, self._accounts.web.pool, self._accounts.manager]
         parts += [engine.upkeep, engine.dispatcher, engine.notes, engine.outbox, self._jobs.batches]
-        parts.append(upkeep.cron(self._basis, engine))
+        parts.append(self._cron)
         parts.append(upkeep.sampler(self._basis, self._storage, engine, self._webhooks, self._accounts, self._messages))
         self._resources, self._parts = self._supervisor(resources), self._supervisor(parts)
         self._state = State(
@@ -160,6 +161,7 @@ class App:
             self._messages,
             self._jobs,
             self._privacy,
+            self._cron,
             operations=self._operations,
             state=self._state,
             draining=self._draining,
@@ -205,6 +207,7 @@ class App:
     def apply(self, config: Config) -> None:
         """Take from a new configuration what can change while running: the queues that exist."""
         self._engine.apply(config)
+        self._cron.configure(upkeep.schedules_of(config))
         self._metrics.reload_at.set_to_current_time()
 
     def reloaded(self, *, ok: bool) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from zapd.config import BUILT_IN, Config, QueueConfig, load
+from zapd.config.load import NAMED
+from zapd.config.schedules import ScheduleConfig
 from zapd.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "config.toml.example"
@@ -36,28 +38,37 @@ def test_example_holds_the_defaults() -> None:
 def test_example_names_every_key_of_every_section() -> None:
     document = tomllib.loads(EXAMPLE.read_text())
     for name, field in Config.model_fields.items():
-        if name != "queues":
+        if name not in NAMED:
             assert list(document[name]) == list(type(field.default).model_fields), name
     assert set(document["queues"]) == set(BUILT_IN)
 
 
 def test_example_shows_a_whole_queue_of_the_operators_own() -> None:
     text = EXAMPLE.read_text()
-    own = text[text.index('# [queues."billing:check"]') : text.index("# Outbound webhooks")]
+    own = text[text.index('# [queues."billing:check"]') : text.index("# A schedule, with every key")]
     document = tomllib.loads(re.sub(r"^# ?", "", own, flags=re.MULTILINE))
     shown = document["queues"]["billing:check"]
     assert list(shown) == list(QueueConfig.model_fields)
     assert QueueConfig.model_validate(shown) == QueueConfig(action="noop")
 
 
+def test_example_shows_a_whole_schedule() -> None:
+    text = EXAMPLE.read_text()
+    own = text[text.index('# [schedules."invoices"]') : text.index("# Outbound webhooks")]
+    shown = tomllib.loads(re.sub(r"^# ?", "", own, flags=re.MULTILINE))["schedules"]["invoices"]
+    assert list(shown) == list(ScheduleConfig.model_fields)
+    assert ScheduleConfig.model_validate(shown) == ScheduleConfig(cron="0 8 * * MON-FRI", queue="billing:check")
+
+
 def test_example_explains_each_key_in_the_words_of_the_model() -> None:
     text = EXAMPLE.read_text()
     for name, field in Config.model_fields.items():
-        for key, value in type(field.default).model_fields.items() if name != "queues" else ():
+        for key, value in type(field.default).model_fields.items() if name not in NAMED else ():
             assert value.description, f"{name}.{key} has no sentence"
             assert f"# {value.description}\n{key} = " in text, f"{name}.{key}"
-    for key, value in QueueConfig.model_fields.items():
-        assert f"# # {value.description}\n# {key} = " in text, key
+    for kind in NAMED.values():
+        for key, value in kind.model_fields.items():
+            assert f"# # {value.description}\n# {key} = " in text, key
 
 
 # --- what values become

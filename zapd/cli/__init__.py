@@ -26,6 +26,7 @@ _COMMANDS = {
     "jobs": "jobs",
     "dead": "dead",
     "batches": "batches",
+    "schedules": "schedules",
     "events": "events",
     "endpoints": "endpoints",
     "deliveries": "deliveries",

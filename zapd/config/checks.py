@@ -2,12 +2,15 @@
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from zapd.config.queues import ACTIONS, BUILT_IN, MAX_NAME, NAME, QueueConfig
+from zapd.config.schedules import MIN_EVERY, RESERVED, ScheduleConfig
 from zapd.config.sections import Config
 from zapd.config.sources import Keys
+
+ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"  #: as clients choose them over the API
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ def problems(config: Config) -> Iterator[Problem]:
     """Every broken rule between keys."""
     for name, queue in config.queues.items():
         yield from _queue(name, queue)
+    for name, schedule in config.schedules.items():
+        yield from _schedule(name, schedule, {q: queue for q, queue in config.queues.items() if queue.action})
     yield from _times(config)
     yield from _one_place_only(config)
     if config.redis.password and config.redis.url == "embedded":
@@ -74,6 +79,22 @@ def _is_secret(text: str) -> bool:
     except ValueError:  # also what binascii and the encoding say
         return False
     return text.startswith("whsec_") and 24 <= len(key) <= 64
+
+
+def _schedule(name: str, schedule: ScheduleConfig, own: Mapping[str, QueueConfig]) -> Iterator[Problem]:
+    here = ("schedules", name)
+    if not re.fullmatch(ID, name) or name == RESERVED:
+        yield Problem(here, f"a schedule's name is up to 64 of A-Z a-z 0-9 . _ : - and not {RESERVED}, which is zapd's")
+    if bool(schedule.cron) == (schedule.every is not None):
+        yield Problem((*here, "cron"), "should be given, or every, and not both", ((*here, "every"),))
+    if schedule.every is not None and schedule.every < MIN_EVERY:
+        yield Problem((*here, "every"), f"should be at least {MIN_EVERY:g}s")
+    if bool(schedule.queue) == bool(schedule.emit):
+        yield Problem((*here, "queue"), "should be given, or emit, and not both", ((*here, "emit"),))
+    elif schedule.queue and schedule.queue not in own:
+        yield Problem((*here, "queue"), f"should be one of: {', '.join(own) or 'there is none; define a queue first'}")
+    elif schedule.queue and own[schedule.queue].kinds and schedule.kind not in own[schedule.queue].kinds:
+        yield Problem((*here, "kind"), f"{schedule.queue} takes {', '.join(own[schedule.queue].kinds)}")
 
 
 def _times(config: Config) -> Iterator[Problem]:

@@ -11,14 +11,19 @@ from pydantic_core import ErrorDetails
 
 from zapd.config import checks
 from zapd.config.queues import BUILT_IN, QueueConfig
+from zapd.config.schedules import ScheduleConfig
 from zapd.config.sections import Config
 from zapd.config.sources import Keys, Settings, gather
 from zapd.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 
+#: Sections of which there are many, each with a name of its own.
+NAMED: Mapping[str, type[BaseModel]] = {"queues": QueueConfig, "schedules": ScheduleConfig}
+
+_EXAMPLES = {"queues": "billing:check", "schedules": "invoices"}
 _SECTIONS: Mapping[str, type[BaseModel]] = {
-    name: type(field.default) for name, field in Config.model_fields.items() if name != "queues"
+    name: type(field.default) for name, field in Config.model_fields.items() if name not in NAMED
 }
 
 
@@ -30,9 +35,9 @@ def load(path: Path | None, *, environ: Mapping[str, str], overrides: Mapping[st
     settings = gather(path, environ=environ, overrides=overrides or {}, queues=BUILT_IN)
     reading = _Reading(settings)
     sections = {name: reading.section((name,), kind) for name, kind in _SECTIONS.items()}
-    queues = reading.queues()
+    queues, schedules = reading.queues(), reading.named("schedules", ScheduleConfig)
     reading.refuse_unknown_sections()
-    config = Config.model_validate({**sections, "queues": queues})
+    config = Config.model_validate({**sections, "queues": queues, "schedules": schedules})
     for problem in checks.problems(config):
         reading.report(problem.keys, *problem.involved, rule=problem.rule)
     if reading.lines:
@@ -64,21 +69,24 @@ class _Reading:
     def queues(self) -> dict[str, QueueConfig]:
         """zapd's own queues with what was changed of them, and the operator's."""
         found = dict(BUILT_IN)
-        names = dict.fromkeys(keys[1] for keys in self._settings if keys[0] == "queues" and len(keys) > 1)
-        for name in names:
-            given = self.section(("queues", name), QueueConfig)
+        for name, given in self.named("queues", QueueConfig).items():
             changes = {key: getattr(given, key) for key in given.model_fields_set}
             found[name] = BUILT_IN.get(name, QueueConfig()).model_copy(update=changes)
         return found
 
+    def named(self, section: str, kind: type[M]) -> dict[str, M]:
+        """The models of `[section."name"]`, by name."""
+        names = dict.fromkeys(keys[1] for keys in self._settings if keys[0] == section and len(keys) > 1)
+        return {name: self.section((section, name), kind) for name in names}
+
     def refuse_unknown_sections(self) -> None:
         """Settings that no section took."""
-        sections = [*_SECTIONS, "queues"]
+        sections = [*_SECTIONS, *NAMED]
         for keys, setting in self._settings.items():
             if keys[0] not in sections:
                 self.report(keys, rule=f"unknown section{_hint(keys[0], sections)}")
-            elif keys == ("queues",) and setting.value != {}:
-                self.report(keys, rule='should be sections such as [queues."billing:check"]')
+            elif len(keys) == 1 and keys[0] in NAMED and setting.value != {}:
+                self.report(keys, rule=f'should be sections such as [{keys[0]}."{_EXAMPLES[keys[0]]}"]')
 
     def report(self, keys: Keys, *involved: Keys, rule: str) -> None:
         """Add a line about `keys`, unless it, its section or a key `involved` is known to be wrong already."""
@@ -108,7 +116,7 @@ def _dotted(keys: Keys) -> str:
 
 
 def _shown(keys: Keys, value: object) -> str:
-    kind = QueueConfig if keys[0] == "queues" else _SECTIONS.get(keys[0])
+    kind = NAMED.get(keys[0]) or _SECTIONS.get(keys[0])
     field = kind.model_fields.get(keys[-1]) if kind else None
     if field is None:
         return ""  # no known key: it may be a misspelt password

@@ -81,8 +81,8 @@ class QueueConfig(BaseModel):
     """What becomes of a job whose double has not ended; "" looks only at ids and keys that a job brings itself."""
     unique_for: Annotated[float | None, BeforeValidator(_duration_or_none)] = None
     """How long a key is taken at most, though its job has not ended; "" until it ends."""
-    kinds: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
-    """Kinds of jobs that the queue takes; [] takes every kind."""
+    kinds: tuple[Annotated[str, Field(max_length=64, pattern=r"^[^|\x00-\x1f\x7f]*$")], ...] = ()
+    """Kinds of jobs that the queue takes, "" for jobs without one; [] takes every kind."""
     keep_dead: Annotated[float | None, BeforeValidator(_duration_or_none)] = None
     """How long its dead letters are kept; "" is [retention] dead_jobs."""
     action: str = ""

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from zapd.config.queues import BUILT_IN, QueueConfig
+from zapd.config.schedules import ScheduleConfig
 from zapd.config.values import (
     CronLine,
     DatabaseUrl,
@@ -297,6 +298,7 @@ class Config(Section):
     limits: LimitsConfig = LimitsConfig()
     jobs: JobsConfig = JobsConfig()
     queues: Mapping[str, QueueConfig] = BUILT_IN
+    schedules: Mapping[str, ScheduleConfig] = {}
     webhooks: WebhooksConfig = WebhooksConfig()
     cloud: CloudConfig = CloudConfig()
     zapi: ZapiConfig = ZapiConfig()

@@ -74,7 +74,7 @@ def _file(path: Path) -> Settings:
 
 def _flatten(table: Mapping[str, object], above: Keys, depth: int) -> Iterable[tuple[Keys, object]]:
     for key, value in table.items():
-        deeper = depth + 1 if (*above, key) == ("queues",) else depth
+        deeper = depth + 1 if (*above, key) in (("queues",), ("schedules",)) else depth
         if isinstance(value, dict) and value and len(above) + 1 < deeper:
             yield from _flatten(value, (*above, key), deeper)
         else:

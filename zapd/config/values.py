@@ -5,13 +5,13 @@ Every parser raises ValueError whose text says what is allowed: it becomes the e
 
 import re
 import shlex
-from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator
+
+from zapd.model.timetable import check_cron
 
 _NUMBER_UNIT = re.compile(r"^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -115,12 +115,7 @@ def _http_url(value: str) -> str:
 
 
 def _cron_line(value: str) -> str:
-    try:
-        next(CronSim(value, datetime(2025, 1, 1, tzinfo=UTC)))
-    except (CronSimError, StopIteration) as error:
-        raise ValueError(
-            'should be a cron line that fires, such as "*/5 * * * *" (minute hour day month weekday)'
-        ) from error
+    check_cron(value)
     return value
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 
+from zapd.cron import Cron
 from zapd.operations import Operations
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
@@ -43,6 +44,7 @@ class Api:
         messages: Messages,
         jobs: Jobs,
         privacy: Privacy,
+        cron: Cron,
         *,
         operations: Operations,
         state: State,
@@ -73,6 +75,8 @@ class Api:
                 *of_media(storage, media),
                 *of_webhooks(storage, webhooks, operations),
                 *of_queues(basis, storage, engine, jobs),
+                given(need.CRON, cron),
+                given(need.SCHEDULES, storage.schedules),
                 given(need.SYSTEM, state),
                 given(need.METRICS, Exposition(registry=basis.registry).render),
                 given(need.KEYRING, keyring),

@@ -23,6 +23,7 @@ from zapd.store.metrics import StoreMetrics
 from zapd.store.outbox import OutboxStore
 from zapd.store.purge import Purge
 from zapd.store.reader import Reader
+from zapd.store.schedules import ScheduleStore
 from zapd.store.sealing import Sealing
 from zapd.store.settings import SettingStore
 from zapd.store.vault import Vault, load_keys
@@ -63,6 +64,7 @@ class Storage:
         self.dead_letters = DeadLetterStore(database=database, reader=reader)
         self.batches = BatchStore(database=database, reader=reader)
         self.inbox = InboxStore(reader=reader, database=database)
+        self.schedules = ScheduleStore(database=database, reader=reader)
         self.idempotency = IdempotencyStore(reader=reader)
         self.media = MediaStore(database=database, reader=reader)
         self.windows = WindowStore(reader=reader)

@@ -1,12 +1,18 @@
 """What runs by the clock: the cleanup, cron, and gauges that are counted."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
+import orjson
+
 from zapd.config import Config
-from zapd.cron import Cron, CronMetrics, Schedule
+from zapd.config.schedules import RESERVED
+from zapd.cron import Cron, CronMetrics
 from zapd.janitor import Janitor
 from zapd.jobs.server import RedisServer
+from zapd.model.schedule import Spec
+from zapd.model.webhook import Category
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
@@ -17,7 +23,6 @@ from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.sampler import Disk, Sampler, SqlSamples
 from zapd.store.purge import Purge
-from zapd.store.settings import CronStore
 
 
 def janitor(
@@ -45,17 +50,44 @@ def janitor(
     )
 
 
-def cron(basis: Basis, engine: Engine) -> Cron:
-    """What enqueues jobs by the clock."""
-    cleanup = Schedule(name="cleanup", when=basis.config.cron.cleanup, queue="maintenance:cleanup", priority=1)
+def cron(basis: Basis, storage: Storage, engine: Engine, webhooks: Webhooks) -> Cron:
+    """What fires by the clock."""
     return Cron(
-        schedules=[cleanup],
-        claim=CronStore.claimed,
+        rows=storage.schedules,
+        configured=schedules_of(basis.config),
         commit=engine.outbox.commit,
+        emit=partial(webhooks.announcer.announce, category=Category.OWN),
         ids=basis.ids,
         now_ms=now_ms,
         metrics=CronMetrics(registry=basis.registry),
     )
+
+
+def schedules_of(config: Config) -> dict[str, tuple[str, Spec]]:
+    """The operator's schedules and zapd's own: id → source and what it is."""
+    cleanup = Spec(
+        cron=config.cron.cleanup, misfire="once", queue="maintenance:cleanup", priority=1, kind=RESERVED, lane=RESERVED
+    )
+    found = {RESERVED: ("zapd", cleanup)}
+    for name, wanted in config.schedules.items():
+        priority = wanted.priority or (config.queues[wanted.queue].priority if wanted.queue else 0)
+        found[name] = (
+            "config",
+            Spec(
+                cron=wanted.cron or "",
+                every=wanted.every or 0,
+                timezone=wanted.timezone,
+                jitter=wanted.jitter,
+                misfire=wanted.misfire,
+                queue=wanted.queue,
+                kind=wanted.kind,
+                lane=wanted.lane,
+                priority=priority,
+                emit=wanted.emit,
+                payload=orjson.dumps(wanted.payload),
+            ),
+        )
+    return found
 
 
 def sampler(

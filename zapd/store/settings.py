@@ -1,14 +1,13 @@
-"""Small things to remember: values by name, and which slots of the clock were taken."""
+"""Small things to remember, by name."""
 
 from zapd.model.access import DEFAULT_TENANT
 from zapd.store.commands import Change, Insert, by_key
 from zapd.store.reader import Reader
-from zapd.store.tables import cron_fires, settings
+from zapd.store.tables import settings
 
 _S = settings.c
 _PUT = Insert(table=settings, columns=tuple(_S), when_there="replace")
 _BY_NAME = by_key(settings, (_S.tenant, _S.name))
-_CLAIMED = Insert(table=cron_fires, columns=tuple(cron_fires.c), key=3, when_there="skip")
 
 
 class SettingStore:
@@ -26,12 +25,3 @@ class SettingStore:
         """The value, if there is one."""
         row = await self._reader.one(_BY_NAME, (tenant, name))
         return None if row is None else row[2]
-
-
-class CronStore:
-    """The slots of schedules that were fired."""
-
-    @staticmethod
-    def claimed(name: str, slot: int, at: int, *, tenant: str = DEFAULT_TENANT) -> Change:
-        """As a guard it has a row for the first who claims this slot (ms) only."""
-        return Change(_CLAIMED, (tenant, name, slot, at))

@@ -403,6 +403,23 @@ media_uploads = Table(
     Column("uploaded_at", BigInteger, nullable=False),
 )
 
+# What happens by the clock. `last_slot`: every slot up to it has been dealt with.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("spec", LargeBinary, nullable=False),  # JSON
+    Column("source", Text, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("last_slot", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("fires", Integer, nullable=False),
+    Column("last_fired_at", BigInteger),
+    Column("last_made", Text),
+)
+
 cron_fires = Table(
     "cron_fires",
     metadata,

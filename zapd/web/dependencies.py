@@ -24,6 +24,7 @@ from zapd.model.batch import Batch, BatchKind, BatchState, Member, MemberState
 from zapd.model.dead_letter import DeadFilter, DeadLetter
 from zapd.model.media import Media
 from zapd.model.message import Direction, Message, MessageStatus
+from zapd.model.schedule import Schedule, Spec
 from zapd.model.session import Connection
 from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, DeliveryState, Endpoint, Event
 from zapd.sessions import CreateConnection, Created
@@ -270,6 +271,23 @@ class BatchRows(Protocol):
     async def members(self, tenant: str, batch_id: str, *, after: int, limit: int) -> Sequence[Member]: ...
 
 
+class Cron(Protocol):
+    """What happens by the clock."""
+
+    async def create(self, tenant: str, schedule_id: str | None, spec: Spec, *, paused: bool) -> Schedule: ...
+    async def update(self, schedule: Schedule, spec: Spec) -> Schedule: ...
+    async def pause(self, schedule: Schedule, *, paused: bool) -> Schedule: ...
+    async def delete(self, schedule: Schedule) -> None: ...
+    async def fire_now(self, schedule: Schedule) -> str: ...
+
+
+class ScheduleRows(Protocol):
+    """The stored schedules."""
+
+    async def get(self, tenant: str, schedule_id: str) -> Schedule | None: ...
+    async def listed(self, tenant: str, *, after: str | None, limit: int) -> Sequence[Schedule]: ...
+
+
 @dataclass(frozen=True)
 class JobLimits:
     """Bytes: one payload, and a whole body with jobs."""
@@ -405,6 +423,8 @@ OUTBOX = web.AppKey("outbox", LiveJobs)
 DEAD = web.AppKey("dead", DeadLetters)
 BATCHES = web.AppKey("batches", Batches)
 BATCH_ROWS = web.AppKey("batch_rows", BatchRows)
+CRON = web.AppKey("cron", Cron)
+SCHEDULES = web.AppKey("schedules", ScheduleRows)
 NOTES = web.AppKey("notes", JobNotes)
 KEYRING = web.AppKey("keyring", Keyring)
 ACCESS = web.AppKey("access", Access)

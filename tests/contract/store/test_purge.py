@@ -19,7 +19,7 @@ from zapd.store.messages import MessageStore, ParkedReceipt
 from zapd.store.outbox import OutboxStore
 from zapd.store.purge import SLICE, Purge
 from zapd.store.reader import Reader
-from zapd.store.settings import CronStore
+from zapd.store.schedules import ScheduleStore
 from zapd.store.writer import Writer
 
 OLD, LIMIT = NOW, NOW + 1
@@ -113,7 +113,7 @@ def _aged(at: int) -> Sequence[tuple[str, Change]]:
         ("idempotency", IdempotencyStore.claimed(TENANT, "send:con_1", f"key-{at}", b"", b"", at)),
         ("parked_receipts", MessageStore.parked(parked)),
         ("sandbox_ledger", LedgerStore.added(entry)),
-        ("cron_fires", CronStore.claimed("cleanup", at, at)),
+        ("cron_fires", ScheduleStore.claimed(TENANT, "cleanup", at, at)),
     )
 
 

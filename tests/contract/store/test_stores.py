@@ -15,7 +15,8 @@ from zapd.store.inbox import InboxStore
 from zapd.store.keys import KeyStore, TenantStore
 from zapd.store.ledger import LedgerEntry, LedgerStore
 from zapd.store.reader import Reader
-from zapd.store.settings import CronStore, SettingStore
+from zapd.store.schedules import ScheduleStore
+from zapd.store.settings import SettingStore
 from zapd.store.vault import KEY_BYTES, Vault
 from zapd.store.writer import Writer
 
@@ -155,10 +156,12 @@ async def test_the_ledger_knows_what_is_unfinished(writer: Writer, database: Dat
 
 
 async def test_a_slot_of_the_clock_is_claimed_once(writer: Writer) -> None:
-    rows = await asyncio.gather(*[writer.commit(CronStore.claimed("cleanup", NOW, NOW + i)) for i in range(5)])
+    rows = await asyncio.gather(
+        *[writer.commit(ScheduleStore.claimed(TENANT, "cleanup", NOW, NOW + i)) for i in range(5)]
+    )
 
     assert sum(row is not None for row in rows) == 1
-    assert await writer.commit(CronStore.claimed("cleanup", NOW + 60_000, NOW)) is not None
+    assert await writer.commit(ScheduleStore.claimed(TENANT, "cleanup", NOW + 60_000, NOW)) is not None
 
 
 async def test_a_setting_is_replaced(writer: Writer, reader: Reader) -> None:

@@ -1,0 +1,106 @@
+"""When a schedule fires: a cron line in a time zone, or a fixed interval. Pure.
+
+Around a change of the clocks, as Debian's cron does it: a slot in the hour that is left out fires when that hour is
+over, one in the hour that comes twice fires once; lines with `*` in hour or minute follow real time.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+MAX_MISSED = 1000  #: slots that `all(n)` may catch up with
+_ALL = re.compile(r"all\((\d{1,4})\)")
+_MINUTE = timedelta(minutes=1)
+
+
+class Misfire(StrEnum):
+    """What becomes of slots that came while nobody could fire them."""
+
+    SKIP = "skip"
+    ONCE = "once"  #: one fire for all of them
+    ALL = "all"  #: one for each, of the newest n
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timetable:
+    """Either `cron` or `every` (ms). `anchor` (ms) is where the intervals begin; `jitter` in ms."""
+
+    cron: str = ""
+    every: int = 0
+    timezone: str = "UTC"
+    anchor: int = 0
+    jitter: int = 0
+
+    def after(self, ms: int) -> int:
+        """The first slot (ms) after a time (ms)."""
+        if self.every:
+            return self.anchor + ((ms - self.anchor) // self.every + 1) * self.every
+        return _ms(next(CronSim(self.cron, self._moment(ms))))
+
+    def between(self, after: int, until: int, most: int) -> list[int]:
+        """The newest `most` slots in (after, until], in order."""
+        found: list[int] = []
+        for slot in self._back_from(until):
+            if slot <= after or len(found) == most:
+                break
+            found.append(slot)
+        return found[::-1]
+
+    def _back_from(self, until: int) -> Iterator[int]:
+        if self.every:
+            slot = self.anchor + (until - self.anchor) // self.every * self.every
+            while True:
+                yield slot
+                slot -= self.every
+        for moment in CronSim(self.cron, self._moment(until) + _MINUTE, reverse=True):
+            if (slot := _ms(moment)) <= until:
+                yield slot
+
+    def _moment(self, ms: int) -> datetime:
+        return datetime.fromtimestamp(ms / 1000, UTC).astimezone(ZoneInfo(self.timezone))
+
+
+def delay_of(name: str, slot: int, jitter: int) -> int:
+    """How many ms after its slot a schedule fires: by chance, but the same on every daemon."""
+    if not jitter:
+        return 0
+    digest = hashlib.sha256(f"{name}|{slot}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % (jitter + 1)
+
+
+def check_cron(line: str, zone: str = "UTC") -> None:
+    """Raises ValueError when the line is none, or never fires."""
+    try:
+        next(CronSim(line, datetime(2025, 1, 1, tzinfo=ZoneInfo(zone))))
+    except (CronSimError, StopIteration) as error:
+        raise ValueError(
+            'should be a cron line that fires, such as "*/5 * * * *" (minute hour day month weekday)'
+        ) from error
+
+
+def check_zone(name: str) -> None:
+    """Raises ValueError when there is no such time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError('should be a time zone such as "UTC" or "America/Sao_Paulo"') from error
+
+
+def misfire_of(text: str) -> tuple[Misfire, int]:
+    """The policy and its n. Raises ValueError."""
+    if text in (Misfire.SKIP, Misfire.ONCE):
+        return Misfire(text), 0
+    found = _ALL.fullmatch(text)
+    if not found or not 1 <= int(found[1]) <= MAX_MISSED:
+        raise ValueError(f'should be "skip", "once" or "all(n)" with n from 1 to {MAX_MISSED}')
+    return Misfire.ALL, int(found[1])
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
