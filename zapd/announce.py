@@ -32,6 +32,7 @@ PUBLIC = frozenset(
         "message.canceled",
         "connection.state",
         "connection.qr",
+        "endpoint.failing",
         "endpoint.disabled",
         "delivery.exhausted",
         "batch.completed",

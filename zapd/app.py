@@ -59,7 +59,7 @@ class App:
             basis,
             self._storage,
             on_dead=lambda job, reason, error: self._jobs_of[job.queue].dead(job, reason, error),
-            on_lost=lambda at: self._operations.limit_lanes(at),
+            on_lost=self._limits_lost,
         )
         self._webhooks = Webhooks(basis, self._storage, self._network, self._engine)
         self._accounts = Accounts(
@@ -118,7 +118,7 @@ class App:
             broker=self._engine.broker,
             outbox_rows=self._storage.outbox,
             connections=self._storage.connections,
-            redeliver=self._webhooks.deliverer.retry,
+            redeliver=self._webhooks.resender.retry,
             session_states=lambda: dict(self._accounts.manager.states()),
         )
 
@@ -198,6 +198,11 @@ class App:
         await self._webhooks.fanout.refresh()
         if self._engine.embedded is not None and not await self._engine.embedded.ready():
             log.error("redis.not_ready")
+
+    async def _limits_lost(self, at: int) -> None:
+        """Redis had lost its data by then (ms): the limits of single sessions and endpoints are put back first."""
+        await self._operations.limit_lanes(at)
+        await self._webhooks.fanout.limits_lost()
 
     async def _close_connections(self) -> None:
         await self._media.fetcher.close()

@@ -48,3 +48,12 @@ def show(api: Client, out: Output, delivery: str) -> None:
 def retry(api: Client, out: Output, delivery: str) -> None:
     """Send it again."""
     out.said(api.call("POST", f"/deliveries/{delivery}/retry").data, f"{delivery} is queued")
+
+
+@deliveries.command()
+@click.argument("delivery")
+@client_command
+def curl(api: Client, out: Output, delivery: str) -> None:
+    """It as a curl command, signed now; secret header values are left out."""
+    text = api.call("GET", f"/deliveries/{delivery}/curl").body.decode()
+    out.said({"curl": text}, text.rstrip())

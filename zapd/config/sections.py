@@ -144,7 +144,9 @@ class WebhooksConfig(Section):
     timeout: Positive = 30.0
     """Time for one POST in all: name lookup, connect, send and answer."""
     endpoint_concurrency: Count = 4
-    """POSTs to one endpoint at once; a slow receiver holds up itself only."""
+    """POSTs to one endpoint at once; a slow receiver holds up itself only. An endpoint may name its own number."""
+    failure_budget: Annotated[int, Field(ge=0)] = 100
+    """Failed attempts in a row after which an endpoint is disabled, told at 50, 70 and 90 % of it; 0 is never."""
 
 
 class CloudConfig(Section):

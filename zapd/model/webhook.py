@@ -67,10 +67,15 @@ def sources(to: DeliveryState) -> frozenset[DeliveryState]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Secret:
-    """One signing secret, `whsec_…`. During a rotation the old one goes on signing until `expires_at` (ms)."""
+    """One signing secret: `whsec_…` signs as `v1`, `whsk_…` as `v1a`.
+
+    During a rotation the old one goes on signing until `expires_at` (ms). `proven_at` (ms): a ping signed with this
+    one alone was taken, and one signed with another key was not.
+    """
 
     value: str
     expires_at: int | None = None
+    proven_at: int | None = None
 
 
 class BodyFormat(StrEnum):
@@ -78,6 +83,25 @@ class BodyFormat(StrEnum):
 
     STANDARD = "standard"
     ZAPHUB = "zaphub"  #: `{"event","sessionId","payload","timestamp"}`, for receivers that exist already
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How an endpoint wants its events, beside their types. Expressions are JMESPath over the stored envelope."""
+
+    channels: tuple[str, ...] = ()  #: only events in one of these channels: connection ids, or `data.channels`
+    filter: str | None = None  #: only events for which it holds
+    transform: str | None = None  #: its result is the body
+    order_by: str | None = None  #: events with the same result go one after another, in order
+    rate_per_minute: int | None = None
+    concurrency: int | None = None  #: POSTs at once; None: the configured number
+    batch_size: int | None = None  #: more than 1: so many events in one POST at most
+    batch_wait: float = 5.0  #: seconds that the oldest waits for company
+
+    @property
+    def batched(self) -> bool:
+        """Whether several events go in one POST."""
+        return self.batch_size is not None and self.batch_size > 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +119,10 @@ class Endpoint:
     enabled: bool
     disabled_reason: str | None
     created_at: int
+    options: Options = Options()
+    failures: int = 0  #: attempts in a row that failed, up to the last look
+    failing_since: int | None = None
+    alerted: int = 0  #: how much of its failure budget was told already, in percent
 
 
 def wants(types: tuple[str, ...], event_type: str) -> bool:
@@ -128,6 +156,9 @@ class Delivery:
     finished_at: int | None = None
     last_status: int | None = None
     last_error: str | None = None
+    seq: int | None = None  #: its number among the endpoint's deliveries, without gaps; given by the database
+    order_key: str | None = None  #: deliveries of one endpoint with the same key go one after another
+    batch_id: str | None = None  #: the POST that it shares with others
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,11 +170,11 @@ class Attempt:
     number: int
     started_at: int
     duration_ms: int
-    phases: Mapping[str, float]  #: dns, connect, send, first_byte, read: milliseconds, those that were reached
+    phases: Mapping[str, float]  #: dns, connect, tls, first_byte, read: milliseconds, those that were reached
     status: int | None
     response: bytes  #: the first 16 KiB of the answer
     failure: (
         str | None
-    )  #: client_error, server_error, redirect, timeout, connect, tls, dns, blocked; None: it was taken
+    )  #: client_error, server_error, redirect, timeout, connect, tls, dns, blocked, transform; None: it was taken
     owner: Owner | None
     error: str | None

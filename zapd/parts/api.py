@@ -151,6 +151,10 @@ def of_webhooks(storage: Storage, webhooks: Webhooks, operations: Operations) ->
         given(need.ENDPOINT_ROWS, storage.endpoints),
         given(need.ENDPOINTS, webhooks.endpoints),
         given(need.ENDPOINTS_CHANGED, webhooks.fanout.refresh),
+        given(need.ENDPOINT_RENEWED, webhooks.renewed),
+        given(need.PINGER, webhooks.pinger),
+        given(need.RESENDER, webhooks.resender),
+        given(need.PUBLIC_KEYS, webhooks.public_keys),
         given(need.DELIVERIES, storage.deliveries),
         given(need.RETRY_DELIVERY, operations.retry_delivery),
     ]

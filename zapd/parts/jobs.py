@@ -59,7 +59,7 @@ class Jobs:
             drop=engine.broker.drop_dead,
             again={
                 "message:send": _about("message_id", messages.messaging.retry),
-                "webhook:delivery": _about("delivery_id", webhooks.deliverer.retry),
+                "webhook:delivery": _about("delivery_id", webhooks.resender.retry),
             },
             own=frozenset(name for name, queue in basis.config.queues.items() if queue.action),
             kept={name: round(_kept(queue, basis.config) * 1000) for name, queue in basis.config.queues.items()},

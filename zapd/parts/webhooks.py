@@ -2,17 +2,25 @@
 
 import os
 import random
+from contextlib import suppress
 
-from zapd.announce import Announcer
+from zapd.announce import PUBLIC, Announcer, iso
 from zapd.backoff import Backoff
+from zapd.errors import Unavailable
+from zapd.model.webhook import Endpoint
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
 from zapd.parts.network import Network
 from zapd.parts.storage import Storage
 from zapd.webhooks.delivery import Deliverer
-from zapd.webhooks.endpoints import Endpoints
-from zapd.webhooks.fanout import Fanout
+from zapd.webhooks.endpoints import Endpoints, public_keys_of
+from zapd.webhooks.fanout import QUEUE, Fanout
 from zapd.webhooks.metrics import WebhookMetrics
+from zapd.webhooks.pacing import Pacing
+from zapd.webhooks.parcels import Packer
+from zapd.webhooks.ping import Pinger
+from zapd.webhooks.resend import Resender
+from zapd.webhooks.standing import Standing
 
 
 class Webhooks:
@@ -24,25 +32,83 @@ class Webhooks:
         self.endpoints = Endpoints(
             guard=network.guard, resolver=network.resolver, ids=basis.ids, now_ms=now_ms, random_bytes=os.urandom
         )
+        self.pinger = Pinger(client=network.client, ids=basis.ids, now_ms=now_ms, random_bytes=os.urandom, iso=iso)
+        self._broker, self._wake_lane = engine.broker, engine.wake_lane
         self.fanout = Fanout(
             endpoints=storage.endpoints,
             deliveries=storage.deliveries,
             ids=basis.ids,
             priority=queue.priority,
             metrics=self.metrics,
+            limit=lambda endpoint: self._limit(endpoint, None),
         )
         self.announcer = Announcer(events=storage.events, fan_out=self.fanout.changes, ids=basis.ids)
-        self.deliverer = Deliverer(
+        self.pacing = Pacing(
+            set_cap=self._set_cap,
+            default_cap=basis.config.webhooks.endpoint_concurrency,
+            now_ms=now_ms,
+            random=random.random,
+        )
+        self.deliverer = self._deliverer(basis, storage, network, engine)
+        self.resender = Resender(
+            deliveries=storage.deliveries,
+            endpoints=storage.endpoints,
+            events=storage.events,
+            fanout=self.fanout,
+            commit=engine.outbox.commit,
+            now_ms=now_ms,
+            ids=basis.ids,
+            priority=queue.priority,
+            public=PUBLIC.__contains__,
+        )
+
+    def _deliverer(self, basis: Basis, storage: Storage, network: Network, engine: Engine) -> Deliverer:
+        queue, commit = basis.config.queues["webhook:delivery"], engine.outbox.commit
+        standing = Standing(
+            endpoints=storage.endpoints,
+            fanout=self.fanout,
+            commit=commit,
+            announce=self.announcer.announce,
+            budget=basis.config.webhooks.failure_budget,
+            now_ms=now_ms,
+        )
+        return Deliverer(
             deliveries=storage.deliveries,
             endpoints=storage.endpoints,
             fanout=self.fanout,
             client=network.client,
-            commit=engine.outbox.commit,
+            commit=commit,
             announce=self.announcer.announce,
+            packer=Packer(deliveries=storage.deliveries, commit=commit, now_ms=now_ms),
+            pacing=self.pacing,
+            standing=standing,
             now_ms=now_ms,
-            random=random.random,
-            ids=basis.ids,
-            priority=queue.priority,
             backoff=Backoff(base=queue.backoff, factor=queue.backoff_factor),
             metrics=self.metrics,
         )
+
+    async def _limit(self, endpoint: Endpoint, cap: int | None) -> None:
+        """Let an endpoint's own rate, and so many POSTs at once, hold in the queue; None: its own number."""
+        rate = endpoint.options.rate_per_minute
+        burst = None if rate is None else max(1, rate // 60)
+        await self._broker.limit_lane(
+            QUEUE, endpoint.id, per_minute=rate, burst=burst, cap=cap or endpoint.options.concurrency
+        )
+
+    async def renewed(self, endpoint: Endpoint) -> None:
+        """It was changed through the API: it gets a new chance at once."""
+        await self.pacing.forget(endpoint)
+        await self._wake_lane(QUEUE, endpoint.id)
+
+    async def public_keys(self, endpoint_id: str | None) -> list[str]:
+        """The public keys that sign for enabled endpoints; of one of them, if it is named."""
+        return [
+            key
+            for endpoint in self.fanout.all_enabled()
+            if endpoint_id in (None, endpoint.id)
+            for key in public_keys_of(endpoint)
+        ]
+
+    async def _set_cap(self, endpoint: Endpoint, cap: int | None) -> None:
+        with suppress(Unavailable):  # Redis is away: nothing is sent either
+            await self._limit(endpoint, cap)

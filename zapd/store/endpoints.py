@@ -1,24 +1,54 @@
 """Endpoints: subscribers' URLs. Signing secrets and headers are sealed."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
-from zapd.model.webhook import BodyFormat, Endpoint, Secret
+from zapd.model.webhook import BodyFormat, Endpoint, Options, Secret
 from zapd.store.commands import Change, Delete, Insert, Row, Update, by_key
 from zapd.store.database import Database
 from zapd.store.reader import Reader
-from zapd.store.tables import endpoints
+from zapd.store.tables import endpoint_seqs, endpoints
 from zapd.store.vault import Vault
 
 _E = endpoints.c
 _NAMES = tuple(column.name for column in _E)
 _KEY = (_E.tenant, _E.id)
-_COLUMNS = tuple(_E)
+_STANDING = (_E.failures, _E.failing_since, _E.alerted)
+_COLUMNS = tuple(column for column in _E if column not in set(_STANDING))
 _ADDED = Insert(table=endpoints, columns=_COLUMNS, when_there="skip")
+_FORGIVEN: dict[str, Any] = {
+    "failures": sa.literal_column("0"),
+    "failing_since": sa.null(),
+    "alerted": sa.literal_column("0"),
+}
+# How it stands with its failures is not the user's to set; who enables it forgives them.
 _UPDATED = Update(
-    table=endpoints, columns=_COLUMNS, sets=lambda v: {column.name: v.c[column.name] for column in _COLUMNS[2:]}
+    table=endpoints,
+    columns=_COLUMNS,
+    sets=lambda v: {
+        **{column.name: v.c[column.name] for column in _COLUMNS[2:]},
+        **{c.name: sa.case((sa.and_(v.c.enabled, ~_E.enabled), _FORGIVEN[c.name]), else_=c) for c in _STANDING},
+    },
+)
+_FAILED = Update(
+    table=endpoints,
+    columns=(*_KEY, _E.failing_since, _E.url),
+    sets=lambda v: {
+        "failures": _E.failures + sa.literal_column("1"),
+        "failing_since": sa.func.coalesce(_E.failing_since, v.c.failing_since),
+    },
+    where=lambda v: [_E.url == v.c.url],
+    returning=(*_KEY, *_STANDING),
+)
+_WORKS = Update(table=endpoints, columns=_KEY, sets=lambda _: dict(_FORGIVEN))
+_ALERTED = Update(
+    table=endpoints,
+    columns=(*_KEY, _E.alerted),
+    sets=lambda v: {"alerted": v.c.alerted},
+    where=lambda v: [_E.alerted < v.c.alerted],
 )
 # Only these columns: whoever changes the others at the same time must not lose them.
 _DISABLED = Update(
@@ -28,6 +58,7 @@ _DISABLED = Update(
     where=lambda v: [_E.enabled.is_(True), _E.url == v.c.url],
 )
 _DELETED = Delete(table=endpoints, columns=_KEY)
+_UNNUMBERED = Delete(table=endpoint_seqs, columns=(endpoint_seqs.c.tenant, endpoint_seqs.c.endpoint_id))
 _BY_ID = by_key(endpoints, _KEY)
 
 
@@ -57,6 +88,29 @@ class EndpointStore:
         """It goes."""
         return Change(_DELETED, (tenant, endpoint_id))
 
+    @staticmethod
+    def unnumbered(tenant: str, endpoint_id: str) -> Change:
+        """Its count of deliveries goes, together with it."""
+        return Change(_UNNUMBERED, (tenant, endpoint_id))
+
+    @staticmethod
+    def failed(endpoint: Endpoint, at: int) -> Change:
+        """One attempt more in a row failed; it has no row when the endpoint is gone, or has another URL by now.
+
+        As a guard its row is the key, failures, failing_since, alerted.
+        """
+        return Change(_FAILED, (endpoint.tenant, endpoint.id, at, endpoint.url))
+
+    @staticmethod
+    def works(tenant: str, endpoint_id: str) -> Change:
+        """An attempt was taken: it owes nothing any more."""
+        return Change(_WORKS, (tenant, endpoint_id))
+
+    @staticmethod
+    def told(tenant: str, endpoint_id: str, percent: int) -> Change:
+        """So much of its failure budget was told: as a guard it has no row when that was told before."""
+        return Change(_ALERTED, (tenant, endpoint_id, percent))
+
     async def get(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         """One endpoint."""
         row = await self._reader.one(_BY_ID, (tenant, endpoint_id))
@@ -81,12 +135,13 @@ class EndpointStore:
 
     def _row(self, e: Endpoint) -> Row:
         headers = json.dumps(e.headers).encode()
-        secrets = json.dumps([[secret.value, secret.expires_at] for secret in e.secrets]).encode()
+        secrets = json.dumps([[s.value, s.expires_at, s.proven_at] for s in e.secrets]).encode()
         return (
             *(e.tenant, e.id, e.url, json.dumps(e.types), e.connection_id, e.format.value),
             self._vault.seal(headers, place=_place("headers", e.tenant, e.id)),
             self._vault.seal(secrets, place=_place("secrets", e.tenant, e.id)),
             *(e.enabled, e.disabled_reason, e.created_at),
+            None if e.options == Options() else json.dumps(asdict(e.options)),
         )
 
     def _of(self, row: Row) -> Endpoint:
@@ -95,11 +150,23 @@ class EndpointStore:
         headers = json.loads(self._vault.open(fields["headers"], place=_place("headers", tenant, endpoint_id)))
         secrets = json.loads(self._vault.open(fields["secrets"], place=_place("secrets", tenant, endpoint_id)))
         fields["headers"] = tuple((name, value) for name, value in headers)
-        fields["secrets"] = tuple(Secret(value=value, expires_at=expires_at) for value, expires_at in secrets)
+        fields["secrets"] = tuple(_secret(*parts) for parts in secrets)
         fields["types"] = tuple(json.loads(fields["types"]))
         fields["format"] = BodyFormat(fields["format"])
         fields["enabled"] = bool(fields["enabled"])  # SQLite keeps it as a number
+        fields["options"] = _options(fields["options"])
         return Endpoint(**fields)
+
+
+def _secret(value: str, expires_at: int | None, proven_at: int | None = None) -> Secret:
+    return Secret(value=value, expires_at=expires_at, proven_at=proven_at)
+
+
+def _options(stored: str | None) -> Options:
+    if stored is None:
+        return Options()
+    given = json.loads(stored)
+    return Options(**{**given, "channels": tuple(given["channels"])})
 
 
 def _place(what: str, tenant: str, endpoint_id: str) -> str:

@@ -8,7 +8,7 @@ from zapd.model.webhook import Category, Event, Severity
 from zapd.store.commands import Change, Insert, Row, by_key
 from zapd.store.database import Database
 from zapd.store.reader import Reader
-from zapd.store.tables import events
+from zapd.store.tables import deliveries, events
 
 _E = events.c
 _KEY = (_E.tenant, _E.id)
@@ -39,7 +39,7 @@ class EventStore:
     async def get(self, tenant: str, event_id: str) -> Event | None:
         """One event."""
         row = await self._reader.one(_BY_ID, (tenant, event_id))
-        return None if row is None else _event_of(row)
+        return None if row is None else event_of(row)
 
     async def listed(
         self,
@@ -75,15 +75,29 @@ class EventStore:
         query = sa.select(events).where(_E.seq > seq).order_by(_E.seq).limit(limit)
         return await self._fetch(query if tenant is None else query.where(_E.tenant == tenant))
 
+    async def undelivered_to(
+        self, tenant: str, endpoint_id: str, *, since: int, until: int, after: str, limit: int
+    ) -> list[Event]:
+        """Events of this time (ms) that have no delivery to this endpoint, by id after `after`, the oldest first."""
+        there = sa.exists().where(
+            *(deliveries.c.tenant == _E.tenant, deliveries.c.event_id == _E.id),
+            deliveries.c.endpoint_id == endpoint_id,
+        )
+        query = sa.select(events).where(
+            *(_E.tenant == tenant, _E.created_at >= since, _E.created_at < until, _E.id > after, ~there)
+        )
+        return await self._fetch(query.order_by(_E.id).limit(limit))
+
     async def last_seq(self) -> int:
         """The place of the newest event; 0 when there is none."""
         return (await self._database.fetch(sa.select(sa.func.max(_E.seq))))[0][0] or 0
 
     async def _fetch(self, query: sa.Select[Any]) -> list[Event]:
-        return [_event_of(row) for row in await self._database.fetch(query)]
+        return [event_of(row) for row in await self._database.fetch(query)]
 
 
-def _event_of(row: Row) -> Event:
+def event_of(row: Row) -> Event:
+    """The event in a row of the whole table."""
     fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
     fields["category"] = Category(fields["category"])
     fields["severity"] = Severity(fields["severity"])

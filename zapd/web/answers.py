@@ -19,6 +19,7 @@ from zapd.model.access import ApiKey
 from zapd.model.dead_letter import DeadLetter
 from zapd.model.message import Message
 from zapd.model.webhook import Attempt, Delivery, Endpoint, Event
+from zapd.webhooks.endpoints import public_keys_of, signing_of
 
 T = TypeVar("T")
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -83,21 +84,35 @@ class EndpointAnswer(TypedDict):
     connection_id: str | None
     format: str
     headers: list[str]
+    signing: list[str]
+    public_keys: list[str]
+    channels: list[str]
+    filter: str | None
+    transform: str | None
+    order_by: str | None
+    rate_per_minute: int | None
+    concurrency: int | None
+    batch_size: int | None
+    batch_wait: float
     enabled: bool
     disabled_reason: str | None
+    failures: int
+    failing_since: Time | None
     created_at: Time
 
 
 class DeliveryAnswer(TypedDict):
-    """One event on its way to one endpoint."""
+    """One event on its way to one endpoint; `seq` counts the endpoint's deliveries without gaps."""
 
     id: str
+    seq: int | None
     endpoint_id: str
     event_id: str
     event_type: str
     connection_id: str | None
     message_id: str | None
     state: str
+    batch_id: str | None
     attempts: int
     last_status: int | None
     last_error: str | None
@@ -234,8 +249,20 @@ def endpoint(e: Endpoint) -> EndpointAnswer:
         "connection_id": e.connection_id,
         "format": e.format,
         "headers": [name for name, _ in e.headers],
+        "signing": signing_of(e),
+        "public_keys": public_keys_of(e),
+        "channels": list(e.options.channels),
+        "filter": e.options.filter,
+        "transform": e.options.transform,
+        "order_by": e.options.order_by,
+        "rate_per_minute": e.options.rate_per_minute,
+        "concurrency": e.options.concurrency,
+        "batch_size": e.options.batch_size,
+        "batch_wait": e.options.batch_wait,
         "enabled": e.enabled,
         "disabled_reason": e.disabled_reason,
+        "failures": e.failures,
+        "failing_since": at(e.failing_since),
         "created_at": iso(e.created_at),
     }
 
@@ -244,12 +271,14 @@ def delivery(d: Delivery) -> DeliveryAnswer:
     """One delivery."""
     return {
         "id": d.id,
+        "seq": d.seq,
         "endpoint_id": d.endpoint_id,
         "event_id": d.event_id,
         "event_type": d.event_type,
         "connection_id": d.connection_id,
         "message_id": d.message_id,
         "state": d.state,
+        "batch_id": d.batch_id,
         "attempts": d.attempts,
         "last_status": d.last_status,
         "last_error": d.last_error,

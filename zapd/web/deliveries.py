@@ -2,13 +2,15 @@
 
 from aiohttp import web
 
-from zapd.errors import NotFound
+from zapd.errors import Conflict, NotFound
 from zapd.model.webhook import Delivery, DeliveryState
 from zapd.web import answers
 from zapd.web import dependencies as need
 from zapd.web.answers import AttemptAnswer, DeliveryAnswer, answer
 from zapd.web.auth import key_of, visible
 from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.webhooks.curl import command
+from zapd.webhooks.request import Untransformable, body_for, headers_for
 
 
 class DeliveriesQuery(PageQuery):
@@ -42,6 +44,22 @@ async def show(request: web.Request) -> web.Response:
     delivery = await _visible_delivery(request)
     attempts = await request.app[need.DELIVERIES].attempts(delivery.tenant, delivery.id)
     return answer(DeliveryWithAttempts(**answers.delivery(delivery), tries=[answers.attempt(a) for a in attempts]))
+
+
+async def curl(request: web.Request) -> web.Response:
+    """The delivery as a curl command, signed now; values of the endpoint's own headers are left out."""
+    delivery = await _visible_delivery(request)
+    endpoint = await request.app[need.ENDPOINT_ROWS].get(delivery.tenant, delivery.endpoint_id)
+    loaded = await request.app[need.DELIVERIES].load(delivery.tenant, delivery.id)
+    if endpoint is None or loaded is None:
+        raise NotFound("its endpoint or its event is gone")
+    try:
+        body = body_for(endpoint, loaded.payload)
+    except Untransformable as error:
+        raise Conflict(str(error)) from None
+    headers = headers_for(endpoint, delivery, body, now_ms=request.app[need.NOW_MS]())
+    text = command(endpoint.url, headers, body, hidden=[name for name, _ in endpoint.headers])
+    return web.Response(text=text, content_type="text/plain")
 
 
 async def retry(request: web.Request) -> web.Response:

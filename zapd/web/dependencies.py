@@ -26,10 +26,11 @@ from zapd.model.media import Media
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.schedule import Schedule, Spec
 from zapd.model.session import Connection
-from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, DeliveryState, Endpoint, Event
+from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, DeliveryState, Endpoint, Event, Options
 from zapd.sessions import CreateConnection, Created
 from zapd.store.commands import Change
 from zapd.store.dead_letters import Place
+from zapd.store.deliveries import LoadedDelivery
 from zapd.store.inbox import InboxRow
 from zapd.store.ledger import LedgerEntry
 from zapd.store.outbox import OutboxRow
@@ -39,6 +40,8 @@ from zapd.web.dashboard.logins import Logins
 from zapd.web.dashboard.turns import Turns
 from zapd.web.keyring import Commit, Keyring
 from zapd.web.route import Route
+from zapd.webhooks.ping import Pinger
+from zapd.webhooks.resend import Resender
 from zapd.whatsapp.sandbox_faults import Fault
 from zapd.whatsapp.transport import StateChange
 
@@ -153,6 +156,7 @@ class EndpointRows(Protocol):
     def added(self, endpoint: Endpoint) -> Change: ...
     def updated(self, endpoint: Endpoint) -> Change: ...
     def deleted(self, tenant: str, endpoint_id: str) -> Change: ...
+    def unnumbered(self, tenant: str, endpoint_id: str) -> Change: ...
     async def get(self, tenant: str, endpoint_id: str) -> Endpoint | None: ...
     async def listed(self, tenant: str, *, after: str | None, limit: int) -> Sequence[Endpoint]: ...
 
@@ -170,6 +174,8 @@ class EndpointRules(Protocol):
         format: BodyFormat,
         headers: Mapping[str, str],
         secret: str | None,
+        signing: Sequence[str],
+        options: Options,
     ) -> Endpoint: ...
     async def changed(
         self,
@@ -179,14 +185,20 @@ class EndpointRules(Protocol):
         types: Sequence[str] | None,
         headers: Mapping[str, str] | None,
         enabled: bool | None,
+        options: Mapping[str, Any],
     ) -> Endpoint: ...
     def rotated(self, endpoint: Endpoint, *, secret: str | None, overlap: float) -> Endpoint: ...
+    def without_old_secrets(self, endpoint: Endpoint, *, force: bool) -> Endpoint: ...
 
 
 class DeliveryRows(Protocol):
     """The stored deliveries."""
 
     async def get(self, tenant: str, delivery_id: str) -> Delivery | None: ...
+    async def load(self, tenant: str, delivery_id: str) -> LoadedDelivery | None: ...
+    async def events_after(
+        self, tenant: str, endpoint_id: str, seq: int, limit: int
+    ) -> Sequence[tuple[int, Delivery, Event]]: ...
     async def listed(
         self,
         tenant: str,
@@ -454,6 +466,12 @@ MEDIA_PATH: web.AppKey[Callable[[str], Path]] = web.AppKey("media_path")
 COMMIT: web.AppKey[Commit] = web.AppKey("commit")
 #: Refreshes the memory of endpoints after a change.
 ENDPOINTS_CHANGED: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("endpoints_changed")
+PINGER = web.AppKey("pinger", Pinger)
+RESENDER = web.AppKey("resender", Resender)
+#: An endpoint was changed: it gets a new chance at once.
+ENDPOINT_RENEWED: web.AppKey[Callable[[Endpoint], Awaitable[None]]] = web.AppKey("endpoint_renewed")
+#: The public keys in use, of all endpoints or of one.
+PUBLIC_KEYS: web.AppKey[Callable[[str | None], Awaitable[Sequence[str]]]] = web.AppKey("public_keys")
 #: (connection, raw bytes, provider key) → False: they came before. Raises ValueError when not of the provider.
 INTAKE: web.AppKey[Callable[[Connection, bytes, str], Awaitable[bool]]] = web.AppKey("intake")
 #: (tenant, inbox id) → the jobs that read the row once more.

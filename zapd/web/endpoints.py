@@ -1,26 +1,97 @@
 """Endpoints: the URLs that get events. Secrets are shown once: when made and when rotated."""
 
 from aiohttp import web
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
-from zapd.errors import NotFound
-from zapd.model.webhook import Endpoint
+from zapd.errors import FieldError, InvalidInput, NotFound
+from zapd.model.webhook import Endpoint, Options
 from zapd.store.commands import Change
 from zapd.web import answers, bodies
 from zapd.web import dependencies as need
-from zapd.web.answers import EndpointAnswer, answer
+from zapd.web.answers import EndpointAnswer, EventAnswer, answer
 from zapd.web.auth import key_of, only_connection, visible
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import PageQuery, Query, page, parsed_query
+from zapd.webhooks.client import Answer
+from zapd.webhooks.ping import newest, proven
+from zapd.webhooks.resend import Recover
+from zapd.webhooks.signature import PRIVATE, key_id_of
 
 
 class EndpointWithSecret(EndpointAnswer):
-    """`secret` signs what it gets; it is shown this once."""
+    """`secret` signs what it gets; it is shown this once. With `v1a` alone it is null: verify with `public_keys`."""
 
-    secret: str
+    secret: str | None
+
+
+class TryAnswer(TypedDict):
+    """One POST of a ping."""
+
+    taken: bool
+    status: int | None
+    duration_ms: int
+    phases: dict[str, float]
+    failure: str | None
+    owner: str | None
+    error: str | None
+
+
+class PingAnswer(TypedDict):
+    """`proven`: the newest secret alone was taken, and an unknown key was refused."""
+
+    proven: bool
+    verifies: bool
+    right: TryAnswer
+    wrong: TryAnswer
+
+
+class RecoveredAnswer(TypedDict):
+    """How many deliveries come back: failed ones, and events it never had. `more`: call again for the rest."""
+
+    failed: int
+    missed: int
+    dry_run: bool
+    more: bool
+
+
+class NumberedEvent(EventAnswer):
+    """An event as the endpoint gets it: `number` counts without gaps, `state` is that of its delivery."""
+
+    number: int
+    delivery_id: str
+    state: str
+
+
+class PublicKey(TypedDict):
+    """A public key that verifies `v1a` signatures."""
+
+    kid: str
+    alg: str
+    key: str
+
+
+class PublicKeys(TypedDict):
+    """The keys in use."""
+
+    keys: list[PublicKey]
+
+
+class NumbersQuery(Query):
+    """Which events of an endpoint: those after the number `after`."""
+
+    after: int = 0
+    limit: int = 50
+
+
+class KeysQuery(Query):
+    """Of which endpoint."""
+
+    endpoint: str | None = None
 
 
 async def create(request: web.Request) -> web.Response:
     """Subscribe a URL."""
     body = await bodies.parsed(request, bodies.CreateEndpoint)
+    own_key = ["v1a"] if (body.secret or "").startswith(PRIVATE) else ["v1"]
     endpoint = await request.app[need.ENDPOINTS].made(
         tenant=key_of(request).tenant,
         url=body.url,
@@ -29,6 +100,8 @@ async def create(request: web.Request) -> web.Response:
         format=body.format,
         headers=body.headers,
         secret=body.secret,
+        signing=own_key if body.signing is None else body.signing,
+        options=Options(**body.options()),
     )
     await _keep(request, request.app[need.ENDPOINT_ROWS].added(endpoint))
     return answer(_with_secret(endpoint), 201)
@@ -53,9 +126,15 @@ async def update(request: web.Request) -> web.Response:
     endpoint = await _existing(request)
     body = await bodies.parsed(request, bodies.UpdateEndpoint)
     changed = await request.app[need.ENDPOINTS].changed(
-        endpoint, url=body.url, types=body.types, headers=body.headers, enabled=body.enabled
+        endpoint,
+        url=body.url,
+        types=body.types,
+        headers=body.headers,
+        enabled=body.enabled,
+        options=body.options(),
     )
     await _keep(request, request.app[need.ENDPOINT_ROWS].updated(changed))
+    await request.app[need.ENDPOINT_RENEWED](changed)
     return answer(answers.endpoint(changed))
 
 
@@ -68,15 +147,76 @@ async def rotate(request: web.Request) -> web.Response:
     return answer(_with_secret(rotated))
 
 
+async def ping(request: web.Request) -> web.Response:
+    """Two signed pings: the newest secret alone must be taken, an unknown key must not."""
+    endpoint = await _existing(request)
+    pinged = await request.app[need.PINGER].ping(endpoint)
+    if pinged.proven:
+        now = await _existing(request)  # it may have been changed while we waited for its receiver
+        if newest(now) == newest(endpoint):
+            noted = proven(now, request.app[need.NOW_MS]())
+            await _keep(request, request.app[need.ENDPOINT_ROWS].updated(noted))
+    return answer(
+        PingAnswer(proven=pinged.proven, verifies=pinged.verifies, right=_try(pinged.right), wrong=_try(pinged.wrong))
+    )
+
+
+async def drop_secrets(request: web.Request) -> web.Response:
+    """Let the old secrets sign no more; asks for the evidence of a ping."""
+    endpoint = await _existing(request)
+    body = await bodies.parsed(request, bodies.DropSecrets)
+    changed = request.app[need.ENDPOINTS].without_old_secrets(endpoint, force=body.force)
+    await _keep(request, request.app[need.ENDPOINT_ROWS].updated(changed))
+    return answer(answers.endpoint(changed))
+
+
+async def recover(request: web.Request) -> web.Response:
+    """Deliver what it missed in a time: at most 10,000 in one call."""
+    endpoint = await _existing(request)
+    body = await bodies.parsed(request, bodies.RecoverEndpoint)
+    since, until = bodies.ms(body.since) or 0, bodies.ms(body.until) or request.app[need.NOW_MS]()
+    if until <= since:
+        raise InvalidInput(FieldError("until", "must be after since"))
+    what = Recover(since=since, until=until, only_failed=body.only_failed, dry_run=body.dry_run, rate=body.rate)
+    found = await request.app[need.RESENDER].recover(endpoint.tenant, endpoint.id, what)
+    recovered = RecoveredAnswer(failed=found.failed, missed=found.missed, dry_run=body.dry_run, more=found.more)
+    return answer(recovered, 202)
+
+
+async def events(request: web.Request) -> web.Response:
+    """What it gets, by number without gaps: a receiver that missed something finds it here."""
+    query = parsed_query(request, NumbersQuery)
+    if not 1 <= query.limit <= 1000 or not 0 <= query.after < 1 << 62:
+        raise InvalidInput(FieldError("limit", "must be 1 to 1000"), FieldError("after", "must be 0 or more"))
+    endpoint = await _existing(request)
+    found = await request.app[need.DELIVERIES].events_after(endpoint.tenant, endpoint.id, query.after, query.limit + 1)
+    shown = [
+        NumberedEvent(**answers.event(event), number=number, delivery_id=delivery.id, state=delivery.state)
+        for number, delivery, event in found[: query.limit]
+    ]
+    return answer({"data": shown, "next": str(shown[-1]["number"]) if len(found) > query.limit else None})
+
+
+async def public_keys(request: web.Request) -> web.Response:
+    """The public keys that verify `v1a` signatures, of all endpoints or of one. Needs no API key."""
+    query = parsed_query(request, KeysQuery)
+    keys = await request.app[need.PUBLIC_KEYS](query.endpoint)
+    listed = [PublicKey(kid=key_id_of(key), alg="ed25519", key=key) for key in keys]
+    response = answer(PublicKeys(keys=listed))
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return response
+
+
 async def delete(request: web.Request) -> web.Response:
     """Unsubscribe; what is on its way to it is canceled."""
     endpoint = await _existing(request)
-    await _keep(request, request.app[need.ENDPOINT_ROWS].deleted(endpoint.tenant, endpoint.id))
+    rows = request.app[need.ENDPOINT_ROWS]
+    await _keep(request, rows.deleted(endpoint.tenant, endpoint.id), rows.unnumbered(endpoint.tenant, endpoint.id))
     return web.Response(status=204)
 
 
-async def _keep(request: web.Request, change: Change) -> None:
-    await request.app[need.COMMIT](change)
+async def _keep(request: web.Request, change: Change, *then: Change) -> None:
+    await request.app[need.COMMIT](change, *then)
     await request.app[need.ENDPOINTS_CHANGED]()
 
 
@@ -89,4 +229,18 @@ async def _existing(request: web.Request) -> Endpoint:
 
 
 def _with_secret(endpoint: Endpoint) -> EndpointWithSecret:
-    return EndpointWithSecret(**answers.endpoint(endpoint), secret=endpoint.secrets[0].value)
+    shared = [secret for secret in newest(endpoint) if not secret.startswith(PRIVATE)]
+    return EndpointWithSecret(**answers.endpoint(endpoint), secret=shared[0] if shared else None)
+
+
+def _try(made: Answer) -> TryAnswer:
+    failure = made.failure
+    return TryAnswer(
+        taken=failure is None,
+        status=made.status,
+        duration_ms=made.duration_ms,
+        phases=made.phases,
+        failure=failure.kind if failure else None,
+        owner=failure.owner if failure else None,
+        error=failure.error if failure else None,
+    )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from zapd.webhooks.connection import Connection, Dropped, Idle, connect
+from zapd.webhooks.connection import Connection, Dropped, Idle, converse, reach
 from zapd.webhooks.failure import Failure, of_exception, of_status
 from zapd.webhooks.guard import Blocked
 from zapd.webhooks.http_answer import AnswerReader, BadAnswer
@@ -31,7 +31,7 @@ class Answer:
     body: bytes  #: the first 16 KiB
     retry_after: str | None  #: that header as it came
     duration_ms: int
-    phases: dict[str, float]  #: dns, connect (with TLS), first_byte, read: milliseconds, those that were reached
+    phases: dict[str, float]  #: dns, connect, tls, first_byte, read: milliseconds, those that were reached
     failure: Failure | None
 
 
@@ -118,8 +118,11 @@ class Client:
         resolved = this.took("dns", began)
         if target.tls and self._tls is None:
             self._tls = await asyncio.to_thread(ssl.create_default_context)  # reads some hundred certificates
-        made = await connect(addresses, target.port, tls=self._tls if target.tls else None, name=target.host)
-        this.took("connect", resolved)
+        socket = await reach(addresses, target.port)
+        connected = this.took("connect", resolved)
+        made = await converse(socket, tls=self._tls if target.tls else None, name=target.host)
+        if target.tls:
+            this.took("tls", connected)
         return made
 
 

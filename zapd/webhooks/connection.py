@@ -1,6 +1,7 @@
 """Connections to receivers: made to vetted addresses, kept for a while, one request at a time on each."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections import deque
@@ -8,7 +9,7 @@ from typing import cast
 
 from zapd.webhooks.http_answer import AnswerReader, BadAnswer
 
-CONNECT_TIMEOUT = 5.0  #: seconds for one address, TLS included
+CONNECT_TIMEOUT = 5.0  #: seconds for one address, and again for TLS
 
 Destination = tuple[bool, str, int]  #: TLS?, host, port
 
@@ -72,25 +73,43 @@ class Connection(asyncio.Protocol):
             self._waiter.set_exception(Dropped("the connection was closed before the answer was complete"))
 
 
-async def connect(
-    addresses: tuple[str, ...], port: int, *, tls: ssl.SSLContext | None, name: str, timeout: float = CONNECT_TIMEOUT
-) -> Connection:
-    """Connect to the first address that answers. `name` is what the certificate must be for.
-
-    Raises OSError (ssl.SSLError, TimeoutError) of the last address.
-    """
+async def reach(addresses: tuple[str, ...], port: int, *, timeout: float = CONNECT_TIMEOUT) -> socket.socket:
+    """A socket connected to the first address that answers. Raises OSError (TimeoutError) of the last one."""
     loop = asyncio.get_running_loop()
     failed: OSError | None = None
     for address in addresses:
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         try:
+            made.setblocking(False)
             async with asyncio.timeout(timeout):
-                _, made = await loop.create_connection(
-                    lambda: Connection(loop), address, port, ssl=tls, server_hostname=name if tls else None
-                )
+                await loop.sock_connect(made, (address, port))
             return made
         except OSError as error:
+            made.close()
             failed = error
+        except BaseException:
+            made.close()
+            raise
     raise failed or OSError("the name has no address")
+
+
+async def converse(
+    made: socket.socket, *, tls: ssl.SSLContext | None, name: str, timeout: float = CONNECT_TIMEOUT
+) -> Connection:
+    """The connection over a connected socket; with TLS, `name` is what the certificate must be for.
+
+    Raises OSError (ssl.SSLError, TimeoutError).
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout):
+            _, connection = await loop.create_connection(
+                lambda: Connection(loop), sock=made, ssl=tls, server_hostname=name if tls else None
+            )
+        return connection
+    except BaseException:
+        made.close()
+        raise
 
 
 class Idle:

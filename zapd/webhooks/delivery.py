@@ -4,65 +4,40 @@ The attempt and the delivery's new state are one commit after the POST. A crash 
 same `webhook-id`, which receivers use to drop doubles; a crash after it finds the state and does nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
 
 import orjson
 import structlog
 
 from zapd import failpoint
 from zapd.backoff import Backoff
-from zapd.errors import Conflict, NotFound
-from zapd.ids import Ids
-from zapd.jobs.job import Done, Job, Outcome, Retry, Snooze
-from zapd.model.webhook import Attempt, Delivery, DeliveryState, Endpoint, Severity, sources
-from zapd.store.commands import Change, Row
-from zapd.store.deliveries import DeliveryStore
+from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
+from zapd.model.webhook import Attempt, Delivery, DeliveryState, Endpoint, Owner, Severity, sources
+from zapd.store.commands import Change
+from zapd.store.deliveries import DeliveryStore, LoadedDelivery
 from zapd.store.endpoints import EndpointStore
 from zapd.webhooks import request
 from zapd.webhooks.client import Answer, Client
-from zapd.webhooks.fanout import Fanout, job_of
+from zapd.webhooks.failure import Failure
+from zapd.webhooks.fanout import Fanout
 from zapd.webhooks.metrics import WebhookMetrics
+from zapd.webhooks.pacing import Pacing
+from zapd.webhooks.parcels import Packer, Parcel
 from zapd.webhooks.retry_after import seconds_of
+from zapd.webhooks.standing import Announce, Commit, Standing
 
 log = structlog.get_logger("zapd.webhooks")
 
 EXHAUSTED = "delivery.exhausted"
-DISABLED = "endpoint.disabled"
+TRANSFORM = "transform"  #: the failure of an endpoint's own transformation
 MAX_AGE = 72 * 3600.0  #: seconds after which a receiver that only ever says "later" burns attempts like any other
 _GONE = 410
 _LATER = frozenset({429, 503})
 _OVER = frozenset({DeliveryState.DELIVERED, DeliveryState.CANCELED})
 _SOURCES = {state: sources(state) for state in DeliveryState}
 _EARLY = 1000  # milliseconds that a job may run before its delivery's `next_at`: clocks differ
-#: At least this long is an endpoint parked at its n-th "later": a receiver that always names one second is asked less
-#: and less often.
-_PARK = Backoff(base=1.0, factor=2.0, cap=3600.0)
-
-
-class Commit(Protocol):
-    """The outbox's door: changes and jobs in one transaction, None when the guard did not take effect."""
-
-    async def __call__(self, guard: Change, *then: Change, jobs: Sequence[Job] = ()) -> Row | None: ...
-
-
-class Announcement(Protocol):
-    """What must be committed for an event to have happened."""
-
-    @property
-    def changes(self) -> Sequence[Change]: ...
-
-    @property
-    def jobs(self) -> Sequence[Job]: ...
-
-
-class Announce(Protocol):
-    """Makes an event and its own deliveries; writes nothing."""
-
-    def __call__(
-        self, event_type: str, *, tenant: str, at: int, data: Mapping[str, Any], severity: Severity
-    ) -> Announcement: ...
+_TURN_WAIT = (0.1, 5.0)  # seconds at least and at most between two looks whether an ordered delivery's turn has come
 
 
 class Deliverer:
@@ -77,10 +52,10 @@ class Deliverer:
         client: Client,
         commit: Commit,
         announce: Announce,
+        packer: Packer,
+        pacing: Pacing,
+        standing: Standing,
         now_ms: Callable[[], int],
-        random: Callable[[], float],
-        ids: Ids,
-        priority: int,
         backoff: Backoff,
         metrics: WebhookMetrics,
     ) -> None:
@@ -90,10 +65,10 @@ class Deliverer:
         self._client = client
         self._commit = commit
         self._announce = announce
+        self._packer = packer
+        self._pacing = pacing
+        self._standing = standing
         self._now_ms = now_ms
-        self._random = random
-        self._ids = ids
-        self._priority = priority
         self._backoff = backoff
         self._metrics = metrics
 
@@ -110,17 +85,14 @@ class Deliverer:
         if endpoint is None:
             await self._commit(self._moved(delivery, DeliveryState.CANCELED, last_error="the endpoint is off or gone"))
             return Done()
-        started = self._now_ms()
-        if delivery.next_at is not None and delivery.next_at > started + _EARLY:
-            return Snooze((delivery.next_at - started) / 1000)  # Redis lost its schedule; SQL keeps it
+        not_yet = await self._not_yet(endpoint, delivery)
+        if not_yet is not None:
+            return not_yet
         if delivery.state is DeliveryState.DEAD:  # a person took the job back from the dead letters
             await self._commit(self._moved(delivery, DeliveryState.PENDING))
-        body = request.body_for(endpoint.format, loaded.payload)
-        headers = request.headers_for(endpoint, delivery, body, now_ms=started)
-        answer = await self._client.post(endpoint.url, headers=headers, body=body)
-        failpoint.reached("delivery.posted")
-        self._observe(delivery, answer)
-        return await self._settle(job, endpoint, _attempted(delivery, answer), started, answer)
+            loaded = replace(loaded, delivery=replace(delivery, state=DeliveryState.PENDING, batch_id=None))
+        parcel = await self._packer.pack(endpoint, loaded)
+        return await self._send(job, endpoint, parcel) if isinstance(parcel, Parcel) else parcel
 
     async def dead(self, job: Job, reason: str, error: str) -> None:
         """The queue gives this job up. SQL and the tenant's endpoints hear it before the dead letters do."""
@@ -128,9 +100,11 @@ class Deliverer:
         if delivery is None:
             return
         last_error = delivery.last_error or error or reason
-        moved = self._moved(delivery, DeliveryState.DEAD, last_error=last_error)
+        moved, *others = [
+            self._moved(member, DeliveryState.DEAD, last_error=last_error) for member in await self._together(delivery)
+        ]
         if delivery.event_type == EXHAUSTED:  # two dead endpoints would tell each other for ever
-            await self._commit(moved)
+            await self._commit(moved, *others)
             return
         told = self._announce(
             EXHAUSTED,
@@ -141,6 +115,7 @@ class Deliverer:
                 "endpoint_id": delivery.endpoint_id,
                 "event_id": delivery.event_id,
                 "event_type": delivery.event_type,
+                "deliveries": len(others) + 1,
                 "attempts": delivery.attempts,
                 "last_status": delivery.last_status,
                 "last_error": last_error,
@@ -148,66 +123,92 @@ class Deliverer:
             },
             severity=Severity.ERROR,
         )
-        await self._commit(moved, *told.changes, jobs=told.jobs)
+        await self._commit(moved, *others, *told.changes, jobs=told.jobs)
         log.warning("delivery.exhausted", delivery=delivery.id, endpoint=delivery.endpoint_id, reason=reason)
 
-    async def retry(self, tenant: str, delivery_id: str) -> Delivery:
-        """Deliver once more, at a person's wish, also what was delivered already. Returns the delivery as it is now.
+    async def _together(self, delivery: Delivery) -> list[Delivery]:
+        """This delivery and those that share its POST."""
+        if delivery.batch_id is None:
+            return [delivery]
+        found = [m.delivery for m in await self._deliveries.in_batch(delivery.tenant, delivery.batch_id)]
+        return [delivery, *[other for other in found if other.id != delivery.id]]
 
-        The job's id is new, or the broker would take it for the old job and drop it.
-        Raises NotFound; Conflict while a first attempt is under way or when the endpoint is off.
-        """
-        delivery = await self._deliveries.get(tenant, delivery_id)
-        if delivery is None:
-            raise NotFound("there is no such delivery")
-        if await self._enabled(tenant, delivery.endpoint_id) is None:
-            raise Conflict("the endpoint is off or gone")
-        again = replace(delivery, state=DeliveryState.PENDING, next_at=None, finished_at=None, last_error=None)
-        job = job_of(again, id=self._ids.new("job"), priority=self._priority, created_at=self._now_ms())
-        if await self._commit(self._moved(again, DeliveryState.PENDING), jobs=[job]) is None:
-            raise Conflict("it is being delivered already")
-        return again
+    async def _not_yet(self, endpoint: Endpoint, delivery: Delivery) -> Snooze | None:
+        """Why this is not the time: its own schedule, the endpoint is spared, or one with the same key goes first."""
+        now = self._now_ms()
+        if delivery.next_at is not None and delivery.next_at > now + _EARLY:
+            return Snooze((delivery.next_at - now) / 1000)  # Redis lost its schedule; SQL keeps it
+        wait = self._pacing.wait(endpoint)
+        if wait:
+            return Snooze(wait, park_lane=True)
+        if delivery.order_key is None or (first := await self._deliveries.before(delivery)) is None:
+            return None
+        wait = ((first.next_at or now) - now) / 1000
+        return Snooze(min(max(wait, _TURN_WAIT[0]), _TURN_WAIT[1]))
 
-    async def _settle(self, job: Job, endpoint: Endpoint, delivery: Delivery, started: int, answer: Answer) -> Outcome:
-        recorded = self._deliveries.attempted(_attempt(delivery, started, answer))
+    async def _send(self, job: Job, endpoint: Endpoint, parcel: Parcel) -> Outcome:
+        started = self._now_ms()
+        try:
+            body = parcel.body(endpoint)
+        except request.Untransformable as error:
+            return await self._untransformable(endpoint, parcel, started, str(error))
+        headers = request.headers_for(
+            endpoint, parcel.lead, body, now_ms=started, message_id=parcel.message_id, seq=parcel.seq
+        )
+        answer = await self._client.post(endpoint.url, headers=headers, body=body)
+        failpoint.reached("delivery.posted")
+        self._observe(parcel.lead, answer)
+        return await self._settle(job, endpoint, _attempted(parcel, answer), started, answer)
+
+    async def _untransformable(self, endpoint: Endpoint, parcel: Parcel, started: int, error: str) -> Outcome:
+        """Trying again would not help; when the expression is mended, `recover` or `retry` does."""
+        answer = Answer(None, b"", None, 0, {}, Failure(TRANSFORM, Owner.OURS, error))
+        self._observe(parcel.lead, answer)
+        parcel = _attempted(parcel, answer)
+        first, *others = self._all_moved(parcel, DeliveryState.RETRYING)
+        await self._commit(first, *others, self._deliveries.attempted(_attempt(parcel.lead, started, answer)))
+        log.warning("delivery.untransformable", endpoint=endpoint.id, delivery=parcel.lead.id)
+        return Discard(TRANSFORM, error)
+
+    async def _settle(self, job: Job, endpoint: Endpoint, parcel: Parcel, started: int, answer: Answer) -> Outcome:
+        recorded = self._deliveries.attempted(_attempt(parcel.lead, started, answer))
         if answer.failure is None:
-            await self._commit(self._moved(delivery, DeliveryState.DELIVERED), recorded)
+            await self._standing.took(endpoint, *self._all_moved(parcel, DeliveryState.DELIVERED), recorded)
             failpoint.reached("delivery.recorded")
+            await self._pacing.took(endpoint, parcel.lead.id)
             return Done()
-        if answer.status == _GONE and await self._disable(endpoint, delivery, recorded):
-            return Done()
-        outcome, wait = self._later(job, delivery, answer, answer.failure.error)
-        next_at = self._now_ms() + round(wait * 1000)
-        await self._commit(self._moved(replace(delivery, next_at=next_at), DeliveryState.RETRYING), recorded)
+        if answer.status == _GONE:
+            over = self._all_moved(parcel, DeliveryState.CANCELED)
+            if await self._standing.disable(endpoint, "answered 410 Gone", *over, recorded):
+                return Done()
+        outcome, wait = await self._later(job, endpoint, parcel.lead, started, answer)
+        changes = (*self._all_moved(parcel, DeliveryState.RETRYING, self._now_ms() + round(wait * 1000)), recorded)
+        if answer.status in _LATER:  # it works, and said when to come again
+            await self._commit(*changes)
+        else:
+            await self._standing.failed(endpoint, *changes)
         return outcome
 
-    def _later(self, job: Job, delivery: Delivery, answer: Answer, error: str) -> tuple[Outcome, float]:
+    async def _later(
+        self, job: Job, endpoint: Endpoint, delivery: Delivery, started: int, answer: Answer
+    ) -> tuple[Outcome, float]:
+        """When to try again. "Later" and silence are the endpoint's state: all of it waits, and no try is burnt."""
+        assert answer.failure is not None
         now = self._now_ms()
         hint = seconds_of(answer.retry_after, now_ms=now)
         young = now - delivery.created_at < MAX_AGE * 1000
-        if answer.status in _LATER and hint is not None and young:
-            # Nobody's fault: the whole endpoint waits, and the delivery keeps its tries.
-            wait = max(hint, _PARK.delay(delivery.attempts, random=self._random))
+        if answer.status in _LATER and young:
+            wait = await self._pacing.later(endpoint, hint, started=started)
             return Snooze(wait, park_lane=True), wait
+        if answer.failure.kind == "timeout" and young and not self._pacing.poisonous(endpoint, delivery.id):
+            wait = await self._pacing.later(endpoint, None, started=started)
+            if delivery.order_key is not None:
+                return Snooze(wait, park_lane=True), wait
+            # The canary is another one then: if it is this event that the receiver chokes on, the rest goes on.
+            return Snooze(wait * 2), wait * 2
+        await self._pacing.failed(endpoint, hint, started=started)
         wait = max(hint or 0.0, self._backoff.delay(job.attempt, random=_floor))  # the pool adds its jitter to this
-        return Retry(error, after=wait), wait
-
-    async def _disable(self, endpoint: Endpoint, delivery: Delivery, recorded: Change) -> bool:
-        """False: it was off already, or its URL was changed during the POST: then a 410 says nothing of the new one."""
-        reason = "answered 410 Gone"
-        told = self._announce(
-            DISABLED,
-            tenant=endpoint.tenant,
-            at=self._now_ms(),
-            data={"endpoint_id": endpoint.id, "reason": reason},
-            severity=Severity.ERROR,
-        )
-        off, over = self._endpoints.disabled(endpoint, reason), self._moved(delivery, DeliveryState.CANCELED)
-        if await self._commit(off, over, recorded, *told.changes, jobs=told.jobs) is None:
-            return False
-        await self._fanout.refresh()
-        log.warning("endpoint.disabled", endpoint=endpoint.id, reason=reason)
-        return True
+        return Retry(answer.failure.error, after=wait), wait
 
     async def _enabled(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         known = self._fanout.enabled(tenant, endpoint_id)
@@ -215,6 +216,9 @@ class Deliverer:
             return known
         stored = await self._endpoints.get(tenant, endpoint_id)  # perhaps newer than our memory
         return stored if stored is not None and stored.enabled else None
+
+    def _all_moved(self, parcel: Parcel, to: DeliveryState, next_at: int | None = None) -> list[Change]:
+        return [self._moved(replace(member.delivery, next_at=next_at), to) for member in parcel.members]
 
     def _moved(self, delivery: Delivery, to: DeliveryState, *, last_error: str | None = None) -> Change:
         return self._deliveries.moved(
@@ -258,14 +262,19 @@ def _names(job: Job) -> tuple[str, str]:
     return payload["tenant"], payload["delivery_id"]
 
 
-def _attempted(delivery: Delivery, answer: Answer) -> Delivery:
-    """The delivery as it is after this attempt, but for its state."""
-    return replace(
-        delivery,
-        attempts=delivery.attempts + 1,
+def _attempted(parcel: Parcel, answer: Answer) -> Parcel:
+    """The deliveries as they are after this attempt, but for their state."""
+    return replace(parcel, members=tuple(_tried(member, answer) for member in parcel.members))
+
+
+def _tried(member: LoadedDelivery, answer: Answer) -> LoadedDelivery:
+    delivery = replace(
+        member.delivery,
+        attempts=member.delivery.attempts + 1,
         last_status=answer.status,
         last_error=answer.failure.error if answer.failure else None,
     )
+    return replace(member, delivery=delivery)
 
 
 def _attempt(delivery: Delivery, started_at: int, answer: Answer) -> Attempt:

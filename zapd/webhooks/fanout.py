@@ -5,12 +5,16 @@ Enabled endpoints are kept in memory, because every event asks for them. After a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
 
 import orjson
 import structlog
 
 from zapd.errors import Unavailable
+from zapd.expressions import BadExpression, ExpressionFailed, compiled
 from zapd.ids import Ids
 from zapd.jobs.job import Job
 from zapd.model.webhook import Delivery, DeliveryState, Endpoint, Event, wants
@@ -38,7 +42,13 @@ class Fanout:
         ids: Ids,
         priority: int,
         metrics: WebhookMetrics,
+        limit: Callable[[Endpoint], Awaitable[None]],
     ) -> None:
+        """`limit` lets an endpoint's own rate and number at once hold in the queue."""
+        self._limit = limit
+        self._limited: dict[
+            str, tuple[int | None, int | None]
+        ] = {}  # endpoint → rate, number at once, as the queue has
         self._endpoints = endpoints
         self._deliveries = deliveries
         self._ids = ids
@@ -76,6 +86,24 @@ class Fanout:
         self._failing &= ids
         self._metrics.endpoints.labels("enabled").set(len(ids))
         self._metrics.endpoints.labels("failing").set(len(self._failing))
+        self._limited = {endpoint_id: own for endpoint_id, own in self._limited.items() if endpoint_id in ids}
+        for of_tenant in enabled.values():
+            for endpoint in of_tenant.values():
+                with suppress(Unavailable):  # the queue is away: it is told at the next look
+                    await self._limit_if_new(endpoint)
+
+    async def limits_lost(self) -> None:
+        """The queue lost its data: give it the endpoints' own limits again. Raises Unavailable."""
+        self._limited.clear()
+        for of_tenant in self._enabled.values():
+            for endpoint in of_tenant.values():
+                await self._limit_if_new(endpoint)
+
+    async def _limit_if_new(self, endpoint: Endpoint) -> None:
+        own = endpoint.options.rate_per_minute, endpoint.options.concurrency
+        if self._limited.get(endpoint.id, (None, None)) != own:
+            await self._limit(endpoint)
+            self._limited[endpoint.id] = own
 
     def attempted(self, endpoint_id: str, *, failed: bool) -> None:
         """An attempt ended: keep the number of failing endpoints."""
@@ -87,13 +115,13 @@ class Fanout:
         """The endpoint, if it is known to be enabled."""
         return self._enabled.get(tenant, {}).get(endpoint_id)
 
+    def all_enabled(self) -> list[Endpoint]:
+        """The enabled endpoints of all tenants."""
+        return [endpoint for of_tenant in self._enabled.values() for endpoint in of_tenant.values()]
+
     def matching(self, event: Event) -> list[Endpoint]:
         """The enabled endpoints of the event's tenant that want it."""
-        return [
-            endpoint
-            for endpoint in self._enabled.get(event.tenant, {}).values()
-            if endpoint.connection_id in (None, event.connection_id) and wants(endpoint.types, event.type)
-        ]
+        return [e for e in self._enabled.get(event.tenant, {}).values() if why_not(e, event) is None]
 
     def changes(self, event: Event, also: Sequence[str] = ()) -> tuple[Sequence[Change], Sequence[Job]]:
         """The delivery rows of an event and their jobs, to be committed together with the event.
@@ -102,7 +130,11 @@ class Fanout:
         """
         named = [self.enabled(event.tenant, endpoint_id) for endpoint_id in also]
         wanted = {endpoint.id: endpoint for endpoint in (*self.matching(event), *named) if endpoint is not None}
-        pairs = [self._delivery(event, endpoint) for endpoint in wanted.values()]
+        return self.changes_to(event, list(wanted.values()))
+
+    def changes_to(self, event: Event, endpoints: Sequence[Endpoint]) -> tuple[Sequence[Change], Sequence[Job]]:
+        """The same for these endpoints, whether they would want the event or not."""
+        pairs = [self._delivery(event, endpoint) for endpoint in endpoints]
         jobs = [job_of(delivery, id=first_job_id(delivery.id), priority=self._priority) for delivery in pairs]
         return [self._deliveries.added(delivery) for delivery in pairs], jobs
 
@@ -118,7 +150,46 @@ class Fanout:
             state=DeliveryState.PENDING,
             attempts=0,
             created_at=event.created_at,
+            order_key=_order_key(endpoint, event),
         )
+
+
+def why_not(endpoint: Endpoint, event: Event) -> str | None:
+    """Why the endpoint does not get the event; None: it does. In the words that are shown to its owner."""
+    options = endpoint.options
+    if endpoint.connection_id not in (None, event.connection_id):
+        return f"it is of another connection than {endpoint.connection_id}"
+    if not wants(endpoint.types, event.type):
+        return f"its type is none of {', '.join(endpoint.types)}"
+    if options.channels and not _in_channel(options.channels, event):
+        return f"it is in none of the channels {', '.join(options.channels)}"
+    if options.filter is not None:
+        try:
+            if not compiled(options.filter).holds(orjson.loads(event.payload)):
+                return "the filter does not hold"
+        except (BadExpression, ExpressionFailed) as error:
+            # What a filter cannot judge is delivered: a lost event hurts more than one too many.
+            log.info("endpoint.filter_failed", endpoint=endpoint.id, event_type=event.type, reason=str(error))
+    return None
+
+
+def _in_channel(channels: Sequence[str], event: Event) -> bool:
+    if event.connection_id in channels:
+        return True
+    data: Any = orjson.loads(event.payload).get("data")
+    named = data.get("channels") if isinstance(data, dict) else None
+    return isinstance(named, list) and any(channel in channels for channel in named if isinstance(channel, str))
+
+
+def _order_key(endpoint: Endpoint, event: Event) -> str | None:
+    """A short name of what `order_by` finds; an event in which it finds nothing shares the key of all such."""
+    if endpoint.options.order_by is None:
+        return None
+    try:
+        found = compiled(endpoint.options.order_by).search(orjson.loads(event.payload))
+    except (BadExpression, ExpressionFailed):
+        found = None
+    return sha256(orjson.dumps(found, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def first_job_id(delivery_id: str) -> str:

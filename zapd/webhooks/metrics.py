@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from zapd.model.webhook import DeliveryState
 
-RESULTS = ("ok", "client_error", "server_error", "redirect", "timeout", "connect", "tls", "dns", "blocked")
+RESULTS = ("ok", "client_error", "server_error", "redirect", "timeout", "connect", "tls", "dns", "blocked", "transform")
 _HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 #: Of the delivered ones there may be millions; `zapd_delivery_attempts_total{result="ok"}` counts them.
 _COUNTED = [state for state in DeliveryState if state is not DeliveryState.DELIVERED]

@@ -1,17 +1,19 @@
 """Events, endpoints, deliveries and attempts on both databases."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from tests.support.store import NOW, TENANT, attempt, delivery, endpoint, event
 from zapd.errors import ConfigError
-from zapd.model.webhook import BodyFormat, Category, Secret, Severity, sources
+from zapd.model.webhook import BodyFormat, Category, Options, Secret, Severity, sources
 from zapd.model.webhook import DeliveryState as D
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
 from zapd.store.events import EventStore
+from zapd.store.purge import Purge
 from zapd.store.reader import Reader
 from zapd.store.vault import KEY_BYTES, Vault
 from zapd.store.writer import Writer
@@ -53,8 +55,6 @@ async def test_an_event_under_a_known_id_is_not_recorded(writer: Writer, events:
 
 
 async def test_a_place_in_the_log_is_never_given_again(writer: Writer, database: Database, events: EventStore) -> None:
-    from zapd.store.purge import Purge
-
     await writer.commit(events.recorded(event("evt_1")))
     await Purge(database=database, writer=writer).purge("events", NOW + 1)
 
@@ -134,7 +134,7 @@ async def test_a_delivery_is_loaded_with_its_event(
     loaded = await deliveries.load(TENANT, "dlv_1")
 
     assert loaded is not None
-    assert (loaded.delivery, loaded.payload, loaded.happened_at) == (delivery(), event().payload, NOW + 7)
+    assert (loaded.delivery, loaded.payload, loaded.happened_at) == (delivery(seq=1), event().payload, NOW + 7)
     assert await deliveries.load(TENANT, "dlv_2") is None
 
 
@@ -146,16 +146,16 @@ async def test_a_delivery_moves_along_its_states(writer: Writer, deliveries: Del
 
     await moved(D.RETRYING, attempts=1, last_status=500, last_error="oops", next_at=NOW + 5)  # type: ignore[misc]
     assert await deliveries.get(TENANT, "dlv_1") == delivery(
-        state=D.RETRYING, attempts=1, last_status=500, last_error="oops", next_at=NOW + 5
+        seq=1, state=D.RETRYING, attempts=1, last_status=500, last_error="oops", next_at=NOW + 5
     )
     await moved(D.DELIVERED, attempts=2, last_status=200)  # type: ignore[misc]
     assert await deliveries.get(TENANT, "dlv_1") == delivery(
-        state=D.DELIVERED, attempts=2, last_status=200, finished_at=NOW + 1
+        seq=1, state=D.DELIVERED, attempts=2, last_status=200, finished_at=NOW + 1
     )
     assert await moved(D.DEAD) is None  # type: ignore[misc]
     await moved(D.PENDING)  # type: ignore[misc]
     again = await deliveries.get(TENANT, "dlv_1")
-    assert again == delivery(attempts=2, last_status=200)
+    assert again == delivery(seq=1, attempts=2, last_status=200)
     assert await deliveries.listed(TENANT, endpoint_id="end_1", state=D.PENDING) == [again]
     assert await deliveries.listed(TENANT, state=D.PENDING, after="dlv_1") == []
 
@@ -167,3 +167,63 @@ async def test_attempts_are_kept_in_order(writer: Writer, deliveries: DeliverySt
     stored = await deliveries.attempts(TENANT, "dlv_1")
 
     assert [replace(a, phases=dict(a.phases)) for a in stored] == [attempt(1, status=200), attempt(2, owner=None)]
+
+
+async def test_the_deliveries_of_an_endpoint_are_numbered_without_gaps(
+    writer: Writer, deliveries: DeliveryStore
+) -> None:
+    """Also those of one batch that is larger than a statement, and those that a doubled event leaves out."""
+    await asyncio.gather(
+        *[writer.commit(deliveries.added(delivery(f"dlv_{i:03}", event_id=f"evt_{i:03}"))) for i in range(300)],
+        *[writer.commit(deliveries.added(delivery(f"dlv_x{i}", event_id=f"evt_{i:03}"))) for i in range(50)],
+        *[writer.commit(deliveries.added(delivery(f"dlv_y{i}", endpoint_id="end_2"))) for i in range(1)],
+    )
+
+    stored = await deliveries.listed(TENANT, endpoint_id="end_1", limit=1000)
+    assert sorted(d.seq or 0 for d in stored) == list(range(1, 301))
+    (other,) = await deliveries.listed(TENANT, endpoint_id="end_2")
+    assert other.seq == 1
+
+
+async def test_a_number_never_comes_again_after_its_delivery_went(
+    writer: Writer, deliveries: DeliveryStore, database: Database
+) -> None:
+    await writer.commit(deliveries.added(delivery("dlv_1", state=D.PENDING)))
+    await writer.commit(deliveries.moved(TENANT, "dlv_1", to=D.DELIVERED, frm=sources(D.DELIVERED), at=NOW))
+    await Purge(database=database, writer=writer).purge("deliveries", NOW + 1)
+    assert await deliveries.get(TENANT, "dlv_1") is None
+
+    await writer.commit(deliveries.added(delivery("dlv_2", event_id="evt_2")))
+    second = await deliveries.get(TENANT, "dlv_2")
+    assert second is not None
+    assert second.seq == 2
+
+
+async def test_failures_are_counted_and_who_enables_it_forgives_them(writer: Writer, endpoints: EndpointStore) -> None:
+    await writer.commit(endpoints.added(endpoint()))
+    assert await writer.commit(endpoints.failed(endpoint(url="https://elsewhere.example"), NOW)) is None
+    for at in (NOW, NOW + 5):
+        row = await writer.commit(endpoints.failed(endpoint(), at))
+    assert row is not None
+    assert row[2:] == (2, NOW, 0)
+    assert await writer.commit(endpoints.told(TENANT, "end_1", 50)) is not None
+    assert await writer.commit(endpoints.told(TENANT, "end_1", 50)) is None
+
+    await writer.commit(endpoints.updated(endpoint()))  # a change of something else leaves them
+    stored = await endpoints.get(TENANT, "end_1")
+    assert stored == endpoint(failures=2, failing_since=NOW, alerted=50)
+    await writer.commit(endpoints.disabled(endpoint(), "why"))
+    await writer.commit(endpoints.updated(endpoint()))
+    assert await endpoints.get(TENANT, "end_1") == endpoint()
+
+    await writer.commit(endpoints.failed(endpoint(), NOW))
+    await writer.commit(endpoints.works(TENANT, "end_1"))
+    assert await endpoints.get(TENANT, "end_1") == endpoint()
+
+
+async def test_options_come_back_as_they_were(writer: Writer, endpoints: EndpointStore) -> None:
+    options = Options(channels=("con_1",), filter="data.a", transform="data", batch_size=5, batch_wait=1.5)
+    await writer.commit(endpoints.added(endpoint(options=options)))
+    stored = await endpoints.get(TENANT, "end_1")
+    assert stored is not None
+    assert stored.options == options

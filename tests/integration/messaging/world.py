@@ -206,6 +206,7 @@ class World:
             ids=self.ids,
             priority=3,
             metrics=WebhookMetrics(registry=CollectorRegistry()),
+            limit=self._noop,
         )
         self.announcer = Announcer(events=self.events, fan_out=self.fanout.changes, ids=self.ids)
         self.files = Files(directory=self.media_dir, random_bytes=os.urandom)

@@ -17,7 +17,7 @@ from tests.support.certificates import self_signed
 from tests.support.receiver import Receiver, Reply
 from zapd.model.webhook import Owner
 from zapd.webhooks.client import CAPTURE, Answer, Client
-from zapd.webhooks.connection import Idle, connect
+from zapd.webhooks.connection import Idle, converse, reach
 from zapd.webhooks.guard import Guard
 from zapd.webhooks.resolver import Resolver
 
@@ -379,7 +379,7 @@ async def test_idle_connections_are_closed_after_a_while() -> None:
 
     async with raw_server(serve) as port:
         idle = Idle(keep=0.05)
-        connection = await connect(("127.0.0.1",), port, tls=None, name="x")
+        connection = await converse(await reach(("127.0.0.1",), port), tls=None, name="x")
         idle.put((False, "x", port), connection)
         await asyncio.wait_for(closed.wait(), 2)
         assert idle.take((False, "x", port)) is None

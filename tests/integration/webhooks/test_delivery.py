@@ -217,7 +217,7 @@ async def test_a_person_can_have_a_dead_delivery_sent_again(world: World, receiv
     delivery = await world.only_delivery()
     await world.deliverer.dead(job, "attempts", "answered 500")
 
-    again = await world.deliverer.retry(TENANT, delivery.id)
+    again = await world.resender.retry(TENANT, delivery.id)
     assert again == await world.only_delivery()
     assert (again.state, again.finished_at) == (DeliveryState.PENDING, None)
     (second,) = world.take_jobs()
@@ -229,17 +229,17 @@ async def test_a_person_can_have_a_dead_delivery_sent_again(world: World, receiv
 
 async def test_what_cannot_be_sent_again(world: World, receiver: Receiver) -> None:
     with pytest.raises(NotFound):
-        await world.deliverer.retry(TENANT, "dlv_unknown")
+        await world.resender.retry(TENANT, "dlv_unknown")
     job = await one_job(world, receiver)
     delivery = await world.only_delivery()
     with pytest.raises(Conflict):
-        await world.deliverer.retry(TENANT, delivery.id)
+        await world.resender.retry(TENANT, delivery.id)
     await world.run(job)
     with pytest.raises(NotFound):
-        await world.deliverer.retry("another tenant", delivery.id)
+        await world.resender.retry("another tenant", delivery.id)
     await world.change(world.endpoints.deleted(TENANT, job.lane))
     with pytest.raises(Conflict):
-        await world.deliverer.retry(TENANT, delivery.id)
+        await world.resender.retry(TENANT, delivery.id)
 
 
 async def test_the_body_for_existing_receivers(world: World, receiver: Receiver) -> None:

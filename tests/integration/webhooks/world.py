@@ -11,7 +11,7 @@ import orjson
 from prometheus_client import CollectorRegistry
 
 from tests.support import FakeClock, make_ids
-from zapd.announce import Announcer
+from zapd.announce import PUBLIC, Announcer, iso
 from zapd.backoff import Backoff
 from zapd.jobs.job import Job, Outcome
 from zapd.model.webhook import Delivery, Endpoint
@@ -29,7 +29,12 @@ from zapd.webhooks.endpoints import Endpoints
 from zapd.webhooks.fanout import Fanout
 from zapd.webhooks.guard import Guard
 from zapd.webhooks.metrics import WebhookMetrics
+from zapd.webhooks.pacing import Pacing
+from zapd.webhooks.parcels import Packer
+from zapd.webhooks.ping import Pinger
+from zapd.webhooks.resend import Resender
 from zapd.webhooks.resolver import Resolver
+from zapd.webhooks.standing import Standing
 
 TENANT = "t1"
 
@@ -37,7 +42,7 @@ TENANT = "t1"
 class World:
     """Parts by name; `jobs` holds every job that was committed and not run."""
 
-    def __init__(self, database: Database, *, backoff: float) -> None:
+    def __init__(self, database: Database, *, backoff: float, budget: int, timeout: float) -> None:
         self.clock = FakeClock(time.time_ns() // 1_000_000)
         self.jobs: list[Job] = []
         self.registry = CollectorRegistry()
@@ -49,14 +54,32 @@ class World:
         self.endpoints = EndpointStore(database=database, reader=self.reader, vault=vault)
         guard = Guard(allow_loopback=True)
         self.resolver = Resolver(guard=guard)
-        self.client = Client(resolver=self.resolver, timeout=10.0)
+        self.client = Client(resolver=self.resolver, timeout=timeout)
         ids = make_ids(self.clock.now_ms)
         self.rules = Endpoints(
             guard=guard, resolver=self.resolver, ids=ids, now_ms=self.clock.now_ms, random_bytes=os.urandom
         )
         metrics = WebhookMetrics(registry=self.registry)
-        self.fanout = Fanout(endpoints=self.endpoints, deliveries=self.deliveries, ids=ids, priority=3, metrics=metrics)
+        self.limits: list[tuple[str, int | None]] = []  # what the queue was told: endpoint, POSTs at once
+        self.fanout = Fanout(
+            endpoints=self.endpoints,
+            deliveries=self.deliveries,
+            ids=ids,
+            priority=3,
+            metrics=metrics,
+            limit=lambda endpoint: self._set_cap(endpoint, None),
+        )
         self.announcer = Announcer(events=self.events, fan_out=self.fanout.changes, ids=ids)
+        now_ms = self.clock.now_ms
+        self.pacing = Pacing(set_cap=self._set_cap, default_cap=4, now_ms=now_ms, random=lambda: 0.0)
+        standing = Standing(
+            endpoints=self.endpoints,
+            fanout=self.fanout,
+            commit=self.commit,
+            announce=self.announcer.announce,
+            budget=budget,
+            now_ms=now_ms,
+        )
         self.deliverer = Deliverer(
             deliveries=self.deliveries,
             endpoints=self.endpoints,
@@ -64,13 +87,28 @@ class World:
             client=self.client,
             commit=self.commit,
             announce=self.announcer.announce,
-            now_ms=self.clock.now_ms,
-            random=lambda: 0.0,
-            ids=ids,
-            priority=3,
+            packer=Packer(deliveries=self.deliveries, commit=self.commit, now_ms=now_ms),
+            pacing=self.pacing,
+            standing=standing,
+            now_ms=now_ms,
             backoff=Backoff(base=backoff),
             metrics=metrics,
         )
+        self.resender = Resender(
+            deliveries=self.deliveries,
+            endpoints=self.endpoints,
+            events=self.events,
+            fanout=self.fanout,
+            commit=self.commit,
+            now_ms=now_ms,
+            ids=ids,
+            priority=3,
+            public=PUBLIC.__contains__,
+        )
+        self.pinger = Pinger(client=self.client, ids=ids, now_ms=now_ms, random_bytes=os.urandom, iso=iso)
+
+    async def _set_cap(self, endpoint: Endpoint, cap: int | None) -> None:
+        self.limits.append((endpoint.id, cap))
 
     async def commit(self, guard: Change, *then: Change, jobs: Sequence[Job] = ()) -> Row | None:
         """What the outbox does, without Redis."""
@@ -131,11 +169,13 @@ class World:
 
 
 @asynccontextmanager
-async def world_on(url: str, *, backoff: float = 10.0) -> AsyncIterator[World]:
+async def world_on(
+    url: str, *, backoff: float = 10.0, budget: int = 100, timeout: float = 10.0
+) -> AsyncIterator[World]:
     """A world on a fresh database; `backoff` is in seconds after a first failure."""
     database = Database(url=url)
     await database.migrate()
-    world = World(database, backoff=backoff)
+    world = World(database, backoff=backoff, budget=budget, timeout=timeout)
     services = [
         asyncio.create_task(world.writer.run(), name="writer"),
         asyncio.create_task(world.reader.run(), name="reader"),

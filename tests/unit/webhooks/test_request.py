@@ -40,11 +40,11 @@ DELIVERY = Delivery(
 
 
 def test_the_standard_body_is_the_stored_bytes() -> None:
-    assert body_for(BodyFormat.STANDARD, ENVELOPE) is ENVELOPE
+    assert body_for(ENDPOINT, ENVELOPE) is ENVELOPE
 
 
 def test_the_zaphub_body_is_what_existing_receivers_parse() -> None:
-    assert orjson.loads(body_for(BodyFormat.ZAPHUB, ENVELOPE)) == {
+    assert orjson.loads(body_for(replace(ENDPOINT, format=BodyFormat.ZAPHUB), ENVELOPE)) == {
         "event": "message.sent",
         "sessionId": "con_1",
         "payload": {"a": 1},

@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from zapd.webhooks.signature import TOLERANCE, key_of, new_secret, sign, verify
+from zapd.webhooks.signature import (
+    TOLERANCE,
+    check,
+    key_of,
+    new_private_key,
+    new_secret,
+    public_key_of,
+    sign,
+    verify,
+)
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 VECTOR: dict[str, Any] = {
@@ -104,3 +114,30 @@ def test_a_new_secret_holds_32_random_bytes() -> None:
 def test_a_malformed_secret_is_refused(secret: str) -> None:
     with pytest.raises(ValueError, match="must"):
         key_of(secret)
+
+
+PRIVATE_KEY = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+
+
+def test_pain_23_the_vector_of_v1a() -> None:
+    wanted = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+    assert sign(secrets=[PRIVATE_KEY], **VECTOR) == wanted
+
+
+def test_pain_23_the_vector_of_v1_beside_v1a() -> None:
+    both = sign(secrets=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", PRIVATE_KEY], **VECTOR)
+    first, second = both.split(" ")
+    assert first == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert second.startswith("v1a,")
+
+
+def test_a_private_key_holds_its_public_half() -> None:
+    private = new_private_key(os.urandom)
+    assert public_key_of(private).startswith("whpk_")
+    check(private)
+
+
+@pytest.mark.parametrize("bad", ["whsk_", "whsk_AAAA", "whsk_" + "A" * 86 + "==", "whsk_é", "whsk_!!"])
+def test_a_broken_private_key_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match=r"must"):
+        check(bad)

@@ -1,0 +1,164 @@
+"""An endpoint in trouble waits as a whole; what waits burns no tries."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from tests.integration.webhooks.world import TENANT, World, world_on
+from tests.support.receiver import Receiver, Reply
+from zapd.jobs.job import Done, Job, Retry, Snooze
+from zapd.model.webhook import DeliveryState
+from zapd.webhooks.pacing import BREAK_AFTER
+
+
+@pytest.fixture
+async def world(sqlite_url: str) -> AsyncIterator[World]:
+    async with world_on(sqlite_url, budget=20, timeout=0.2) as built:
+        yield built
+
+
+async def jobs_of(world: World, count: int) -> list[Job]:
+    return [job for _ in range(count) for job in await world.happens()]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_pain_6_the_whole_endpoint_waits_also_without_a_hint(
+    world: World, receiver: Receiver, status: int
+) -> None:
+    await world.endpoint(receiver.url)
+    first, second, third = await jobs_of(world, 3)
+    receiver.script.append(Reply(status))
+
+    assert await world.run(first) == Snooze(1.0, park_lane=True)
+    assert await world.run(second) == Snooze(1.0, park_lane=True)
+    assert len(receiver.received) == 1  # the second was not sent, and has no attempt
+    assert (await world.delivery_of(second)).attempts == 0
+
+    world.clock.advance(1)
+    assert [await world.run(job) for job in (first, second, third)] == [Done()] * 3
+
+
+async def test_one_canary_goes_and_then_twice_as_many_at_each_success(world: World, receiver: Receiver) -> None:
+    endpoint = await world.endpoint(receiver.url)
+    receiver.script.append(Reply(503))
+    first, *others = await jobs_of(world, 4)
+    await world.run(first)
+    world.clock.advance(1)
+    for job in (first, *others):
+        await world.run(job)
+    assert world.limits == [(endpoint.id, 1), (endpoint.id, 2), (endpoint.id, None)]
+
+
+async def test_pain_6_a_hint_of_a_failure_holds_for_all_of_the_endpoint(world: World, receiver: Receiver) -> None:
+    await world.endpoint(receiver.url)
+    first, second = await jobs_of(world, 2)
+    receiver.script.append(Reply(500, headers={"Retry-After": "60"}))
+    assert await world.run(first) == Retry("answered 500", after=60.0)
+    assert await world.run(second) == Snooze(60.0, park_lane=True)
+
+
+async def test_silence_burns_no_tries_and_another_delivery_is_the_next_canary(world: World, receiver: Receiver) -> None:
+    await world.endpoint(receiver.url)
+    first, second = await jobs_of(world, 2)
+    receiver.open.clear()
+    assert await world.run(first) == Snooze(2.0)  # later than the endpoint
+    assert await world.run(second) == Snooze(1.0, park_lane=True)
+    world.clock.advance(1)
+    assert isinstance(await world.run(second), Snooze)
+    delivery = await world.delivery_of(first)
+    assert (delivery.state, delivery.attempts, delivery.last_error) == (
+        DeliveryState.RETRYING,
+        1,
+        "no complete answer in time",
+    )
+    receiver.open.set()
+
+
+async def test_an_event_that_the_receiver_never_answers_burns_its_tries_while_others_are_taken(
+    world: World, receiver: Receiver
+) -> None:
+    await world.endpoint(receiver.url)
+    poison, other = await jobs_of(world, 2)
+    receiver.open.clear()
+    assert await world.run(poison) == Snooze(2.0)
+    receiver.open.set()
+    world.clock.advance(2)
+    assert await world.run(other) == Done()
+    receiver.open.clear()
+    assert isinstance(await world.run(poison), Retry)
+    receiver.open.set()
+
+
+async def test_the_breaker_opens_after_failures_in_a_row_and_a_success_closes_it(
+    world: World, receiver: Receiver
+) -> None:
+    await world.endpoint(receiver.url)
+    receiver.reply = Reply(500)
+    *failing, waiting = await jobs_of(world, BREAK_AFTER + 1)
+    for job in failing:
+        assert isinstance(await world.run(job), Retry)
+    assert await world.run(waiting) == Snooze(10.0, park_lane=True)
+    assert (await world.delivery_of(waiting)).attempts == 0
+
+    world.clock.advance(10)
+    receiver.reply = Reply(204)
+    assert await world.run(waiting) == Done()
+    assert await world.run(replace(failing[0], attempt=2)) == Done()
+
+
+async def test_pain_13_it_is_told_at_50_70_90_percent_and_disabled_at_100(world: World, receiver: Receiver) -> None:
+    async with Receiver() as other:
+        failing = await world.endpoint(receiver.url, types=["message.*"])
+        await world.endpoint(other.url, types=["endpoint.*"])
+        receiver.reply = Reply(500)
+        for job in await jobs_of(world, 20):  # the budget of this world
+            world.clock.advance(700)  # past the breaker
+            await world.run(job)
+        for told in world.take_jobs():
+            await world.run(told)
+
+        events = [(e["type"], e["data"].get("percent")) for e in other.events()]
+        assert events == [
+            ("endpoint.failing", 50),
+            ("endpoint.failing", 70),
+            ("endpoint.failing", 90),
+            ("endpoint.disabled", None),
+        ]
+        stored = await world.endpoints.get(TENANT, failing.id)
+        assert stored is not None
+        assert (stored.enabled, stored.disabled_reason) == (False, "20 attempts in a row failed")
+
+
+async def test_a_success_forgives_the_failures_before_it(world: World, receiver: Receiver) -> None:
+    endpoint = await world.endpoint(receiver.url)
+    receiver.script.extend([Reply(500), Reply(500)])
+    one, two, three = await jobs_of(world, 3)
+    await world.run(one)
+    await world.run(two)
+    stored = await world.endpoints.get(TENANT, endpoint.id)
+    assert stored is not None
+    assert (stored.failures, stored.failing_since) == (2, world.clock.now_ms())
+    await world.run(three)
+    stored = await world.endpoints.get(TENANT, endpoint.id)
+    assert stored is not None
+    assert (stored.failures, stored.failing_since) == (0, None)
+
+
+async def test_later_is_no_failure_of_the_endpoint(world: World, receiver: Receiver) -> None:
+    endpoint = await world.endpoint(receiver.url)
+    receiver.reply = Reply(429)
+    (job,) = await jobs_of(world, 1)
+    await world.run(job)
+    stored = await world.endpoints.get(TENANT, endpoint.id)
+    assert stored is not None
+    assert stored.failures == 0
+
+
+async def test_several_that_were_under_way_together_are_one_later(world: World, receiver: Receiver) -> None:
+    await world.endpoint(receiver.url)
+    receiver.reply = Reply(429)
+    jobs = await jobs_of(world, 4)
+    waits = await asyncio.gather(*[world.run(job) for job in jobs])
+    assert set(waits) == {Snooze(1.0, park_lane=True)}
