@@ -141,6 +141,8 @@ class WebhooksConfig(Section):
 
     allow_networks: Networks = ()
     """Private networks that receivers may be in; every other private address is refused."""
+    tenant_networks: Mapping[str, Networks] = {}
+    """The same for single tenants, beside those of all: { acme = ["10.1.0.0/16"] }."""
     timeout: Positive = 30.0
     """Time for one POST in all: name lookup, connect, send and answer."""
     endpoint_concurrency: Count = 4

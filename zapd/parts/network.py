@@ -13,7 +13,11 @@ class Network:
 
     def __init__(self, basis: Basis) -> None:
         config = basis.config
-        self.guard = Guard(allow_networks=config.webhooks.allow_networks, allow_loopback=config.http.loopback_only)
+        self.guard = Guard(
+            allow_networks=config.webhooks.allow_networks,
+            tenant_networks=config.webhooks.tenant_networks,
+            allow_loopback=config.http.loopback_only,
+        )
         self.resolver = Resolver(guard=self.guard)
         self.client = Client(resolver=self.resolver, timeout=config.webhooks.timeout)
         self._http: aiohttp.ClientSession | None = None

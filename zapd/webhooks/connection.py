@@ -11,7 +11,8 @@ from zapd.webhooks.http_answer import AnswerReader, BadAnswer
 
 CONNECT_TIMEOUT = 5.0  #: seconds for one address, and again for TLS
 
-Destination = tuple[bool, str, int]  #: TLS?, host, port
+#: Tenant, TLS?, host, port. The tenant, because a connection into its private network is nobody else's.
+Destination = tuple[str, bool, str, int]
 
 
 class Dropped(ConnectionError):

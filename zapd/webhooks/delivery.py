@@ -155,7 +155,7 @@ class Deliverer:
         headers = request.headers_for(
             endpoint, parcel.lead, body, now_ms=started, message_id=parcel.message_id, seq=parcel.seq
         )
-        answer = await self._client.post(endpoint.url, headers=headers, body=body)
+        answer = await self._client.post(endpoint.url, headers=headers, body=body, tenant=endpoint.tenant)
         failpoint.reached("delivery.posted")
         self._observe(parcel.lead, answer)
         return await self._settle(job, endpoint, _attempted(parcel, answer), started, answer)

@@ -80,7 +80,7 @@ class Endpoints:
     ) -> Endpoint:
         """A new, enabled endpoint. Without a secret it gets a fresh one of each kind of `signing`: show it once."""
         given, options = dict(headers or {}), options or Options()
-        problems = [*await self._url_problems(url, url_field), *_type_problems(types), *_header_problems(given)]
+        problems = [*await self._url_problems(url, url_field, tenant), *_type_problems(types), *_header_problems(given)]
         problems += [*_secret_problems(secret), *option_rules.problems(options), *_signing_problems(signing, secret)]
         if problems:
             raise InvalidInput(*problems)
@@ -116,7 +116,7 @@ class Endpoints:
         wanted = replace(endpoint.options, **(options or {}))
         problems = [
             *option_rules.problems(wanted),
-            *(await self._url_problems(url, "url") if url is not None else ()),
+            *(await self._url_problems(url, "url", endpoint.tenant) if url is not None else ()),
             *_type_problems(endpoint.types if types is None else types),
             *_header_problems({} if headers is None else headers),
         ]
@@ -168,18 +168,18 @@ class Endpoints:
         make = {"v1": new_secret, "v1a": new_private_key}
         return [make[kind](self._random_bytes) for kind in signing]
 
-    async def _url_problems(self, url: str, field: str) -> list[FieldError]:
+    async def _url_problems(self, url: str, field: str, tenant: str) -> list[FieldError]:
         if len(url) > MAX_URL:
             return [FieldError(field, f"must not be longer than {MAX_URL} characters")]
         try:
             target = target_of(url)
-            addresses = await self._resolver.addresses(target.host)
+            addresses = await self._resolver.addresses(target.host, tenant=tenant)
         except Blocked as error:
             return [FieldError(field, str(error))]
         except OSError:
             addresses = ()  # it may exist later; until then its attempts fail as `dns`
         # Plain http is for receivers beside us, in networks that the operator opened.
-        if not target.tls and not (addresses and self._guard.opened(addresses)):
+        if not target.tls and not (addresses and self._guard.opened(addresses, tenant=tenant)):
             return [FieldError(field, "must begin with https://")]
         return []
 

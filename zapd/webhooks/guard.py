@@ -6,7 +6,7 @@ because the address is what a prober is after.
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from zapd.errors import ZapdError
@@ -59,32 +59,47 @@ class Blocked(ZapdError):
 
 
 class Guard:
-    """Judges addresses. `allow_networks` opens private targets; `allow_loopback` opens this host."""
+    """Judges addresses.
 
-    def __init__(self, *, allow_networks: Sequence[Network] = (), allow_loopback: bool = False) -> None:
+    `allow_networks` opens private targets for everybody, `tenant_networks` for the tenant that it names;
+    `allow_loopback` opens this host.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_networks: Sequence[Network] = (),
+        tenant_networks: Mapping[str, Sequence[Network]] | None = None,
+        allow_loopback: bool = False,
+    ) -> None:
         self._allowed = tuple(allow_networks)
+        self._allowed_to = {tenant: tuple(networks) for tenant, networks in (tenant_networks or {}).items()}
         self._allow_loopback = allow_loopback
 
-    def check(self, addresses: Sequence[str]) -> None:
-        """Raises Blocked when any of a name's addresses is refused: one bad answer spoils the name."""
+    def check(self, addresses: Sequence[str], *, tenant: str = "") -> None:
+        """Raises Blocked when any of a name's addresses is refused: one bad answer spoils the name.
+
+        Without a tenant only what is open to everybody is.
+        """
         for address in addresses:
-            rule = self._refusal(address)
+            rule = self._refusal(address, tenant)
             if rule is not None:
                 raise Blocked(f"the host's address is refused: {rule}")
 
-    def opened(self, addresses: Sequence[str]) -> bool:
+    def opened(self, addresses: Sequence[str], *, tenant: str = "") -> bool:
         """Whether every address is one that is refused by default and that the operator opened."""
         return all(_rule(ipaddress.ip_address(address)) is not None for address in addresses) and not any(
-            self._refusal(address) for address in addresses
+            self._refusal(address, tenant) for address in addresses
         )
 
-    def _refusal(self, text: str) -> str | None:
+    def _refusal(self, text: str, tenant: str) -> str | None:
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
             return "not an IP address"
         inner = _inner_v4(address)
-        if any(_inside(address, network) or _inside(inner, network) for network in self._allowed):
+        allowed = (*self._allowed, *self._allowed_to.get(tenant, ()))
+        if any(_inside(address, network) or _inside(inner, network) for network in allowed):
             return None
         rule = _rule(address)
         return None if rule == _LOOPBACK and self._allow_loopback else rule

@@ -85,7 +85,7 @@ class Pinger:
             ("X-ZapHub-Event", PING),
             *endpoint.headers,
         ]
-        return await self._client.post(endpoint.url, headers=headers, body=body)
+        return await self._client.post(endpoint.url, headers=headers, body=body, tenant=endpoint.tenant)
 
 
 def newest(endpoint: Endpoint) -> list[str]:

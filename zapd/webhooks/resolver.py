@@ -41,8 +41,8 @@ class Resolver:
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="dns")
         self._answers: dict[str, _Answer] = {}
 
-    async def addresses(self, host: str) -> tuple[str, ...]:
-        """The addresses of a name, all of them vetted; an IP address is vetted without a lookup.
+    async def addresses(self, host: str, *, tenant: str = "") -> tuple[str, ...]:
+        """The addresses of a name, all of them vetted for this tenant; an IP address is vetted without a lookup.
 
         Raises Blocked when any is refused, OSError (socket.gaierror) when there is none.
         """
@@ -51,7 +51,7 @@ class Resolver:
             found: tuple[str, ...] = (host,)
         except ValueError:
             found = await self._ask(host)
-        self._guard.check(found)
+        self._guard.check(found, tenant=tenant)
         return found
 
     def close(self) -> None:

@@ -380,9 +380,9 @@ async def test_idle_connections_are_closed_after_a_while() -> None:
     async with raw_server(serve) as port:
         idle = Idle(keep=0.05)
         connection = await converse(await reach(("127.0.0.1",), port), tls=None, name="x")
-        idle.put((False, "x", port), connection)
+        idle.put(("", False, "x", port), connection)
         await asyncio.wait_for(closed.wait(), 2)
-        assert idle.take((False, "x", port)) is None
+        assert idle.take(("", False, "x", port)) is None
         await eventually(lambda: not connection.usable)
         idle.close()
 
@@ -391,3 +391,17 @@ async def test_a_header_with_a_line_break_is_refused() -> None:
     async with client_of() as client:
         with pytest.raises(ValueError, match="line break"):
             await client.post("http://127.0.0.1:1/", headers=[("X-Session", "a\r\nX-Evil: 1")], body=b"{}")
+
+
+async def test_pain_21_a_connection_into_one_tenants_network_is_nobody_elses(receiver: Receiver) -> None:
+    """It stays open after the first POST; another tenant must neither use it nor connect itself."""
+    resolver = Resolver(guard=Guard(tenant_networks={"acme": [ip_network("127.0.0.0/8")]}))
+    client = Client(resolver=resolver)
+    ours = await client.post(receiver.url, headers=(), body=b"{}", tenant="acme")
+    theirs = await client.post(receiver.url, headers=(), body=b"{}", tenant="globex")
+    client.close()
+    resolver.close()
+    assert ours.failure is None
+    assert theirs.failure is not None
+    assert theirs.failure.kind == "blocked"
+    assert len(receiver.received) == 1

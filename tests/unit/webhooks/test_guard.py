@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zapd.webhooks.guard import Blocked, Guard
+from zapd.webhooks.guard import _REFUSED_V4, Blocked, Guard
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "172.32.0.1", "192.0.1.1", "100.128.0.1", "2a00:1450:4001:80b::200e", "2600::1"]
 REFUSED = [
@@ -142,3 +142,31 @@ def test_opened_means_private_by_default_and_allowed_here() -> None:
     assert not guard.opened(["8.8.8.8"])
     assert not guard.opened(["10.0.0.1", "8.8.8.8"])
     assert not guard.opened(["192.168.0.1"])
+
+
+def test_a_network_of_one_tenant_is_open_to_it_alone() -> None:
+    guard = Guard(tenant_networks={"acme": [ip_network("10.1.0.0/16")]})
+    guard.check(["10.1.0.1"], tenant="acme")
+    assert guard.opened(["10.1.0.1"], tenant="acme")
+    for tenant in ("", "default", "globex"):
+        with pytest.raises(Blocked):
+            guard.check(["10.1.0.1"], tenant=tenant)
+    with pytest.raises(Blocked):
+        guard.check(["10.2.0.1"], tenant="acme")
+
+
+refused_v4 = st.sampled_from(list(_REFUSED_V4)).flatmap(lambda network: st.ip_addresses(v=4, network=network))
+
+
+@given(address=refused_v4, good=st.sampled_from(PUBLIC), first=st.booleans())
+def test_pain_21_any_bad_answer_refuses_wherever_it_stands(address: IPv4Address, good: str, first: bool) -> None:
+    answers = [str(address), good] if first else [good, str(address)]
+    with pytest.raises(Blocked):
+        Guard().check(answers)
+
+
+@given(address=refused_v4)
+def test_pain_21_no_spelling_of_any_refused_network_passes(address: IPv4Address) -> None:
+    for spelling in _spellings(address):
+        with pytest.raises(Blocked):
+            Guard().check([spelling])
