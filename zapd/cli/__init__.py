@@ -32,6 +32,7 @@ _COMMANDS = {
     "deliveries": "deliveries",
     "keys": "keys",
     "tenants": "tenants",
+    "doctor": "doctor",
 }
 
 

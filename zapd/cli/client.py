@@ -29,9 +29,14 @@ class Answer:
 class Client:
     """The daemon at `url`, opened with `key`."""
 
-    def __init__(self, *, url: str, key: str) -> None:
+    def __init__(self, *, url: str, key: str, timeout: float = TIMEOUT) -> None:
         self._url = url
         self._key = key
+        self._timeout = timeout
+
+    def patient(self, seconds: float) -> "Client":
+        """The same, for calls that take so long."""
+        return Client(url=self._url, key=self._key, timeout=seconds)
 
     def call(
         self,
@@ -56,7 +61,7 @@ class Client:
     def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         where = urlsplit(self._url)
         kind = HTTPSConnection if where.scheme == "https" else HTTPConnection
-        connection = kind(where.hostname or "", where.port, timeout=TIMEOUT)
+        connection = kind(where.hostname or "", where.port, timeout=self._timeout)
         try:
             connection.request(method, where.path.rstrip("/") + target, body, headers)
             response = connection.getresponse()

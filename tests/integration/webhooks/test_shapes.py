@@ -43,7 +43,7 @@ async def test_a_transformation_makes_the_body_and_it_is_what_is_signed(world: W
 async def test_pain_17_a_transformation_that_fails_is_an_attempt_that_everybody_can_see(
     world: World, receiver: Receiver
 ) -> None:
-    await world.endpoint(receiver.url, options=Options(transform="length(data.n)"))
+    await world.endpoint(receiver.url, types=["message.*"], options=Options(transform="length(data.n)"))
     (job,) = await world.happens(data={"n": 7})
     outcome = await world.run(job)
     assert isinstance(outcome, Discard)
@@ -70,7 +70,7 @@ async def test_pain_8_deliveries_with_one_key_go_in_order_and_others_pass(world:
 
 
 def batch(size: int, wait: float = 5.0) -> dict[str, Any]:
-    return {"options": Options(batch_size=size, batch_wait=wait)}
+    return {"types": ["message.*"], "options": Options(batch_size=size, batch_wait=wait)}
 
 
 async def test_a_full_batch_goes_at_once_as_one_post(world: World, receiver: Receiver) -> None:
