@@ -36,6 +36,11 @@ PUBLIC = frozenset(
         "endpoint.disabled",
         "delivery.exhausted",
         "batch.completed",
+        "event.failed",
+        "action.failed",
+        "sync.failed",
+        "replay.finished",
+        "selftest.failed",
     }
 )
 

@@ -7,23 +7,26 @@ order, `App._work` for which queue runs which work, and `lifecycle.py` for how t
 import asyncio
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from prometheus_client.registry import Collector
 
 from zapd import __version__, first_start
 from zapd.config import Config
+from zapd.events.desk import Desk
 from zapd.ids import Ids
 from zapd.janitor import Janitor
 from zapd.lifecycle import Lifecycle
+from zapd.offline import Offline
 from zapd.operations import Operations
 from zapd.parts import upkeep
 from zapd.parts.accounts import Accounts
 from zapd.parts.api import Api
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.hub import Hub
 from zapd.parts.jobs import Jobs
 from zapd.parts.media import Media
 from zapd.parts.messages import Messages
@@ -38,6 +41,8 @@ from zapd.telemetry.loop_lag import LoopLag
 from zapd.telemetry.metrics import DaemonMetrics, ServiceCollector, new_registry
 
 log = structlog.get_logger("zapd.app")
+
+R = TypeVar("R")
 
 
 class App:
@@ -61,7 +66,9 @@ class App:
             on_dead=lambda job, reason, error: self._jobs_of[job.queue].dead(job, reason, error),
             on_lost=self._limits_lost,
         )
-        self._webhooks = Webhooks(basis, self._storage, self._network, self._engine)
+        self._webhooks = Webhooks(
+            basis, self._storage, self._network, self._engine, routed=lambda event: self._hub.processor.routed(event)
+        )
         self._accounts = Accounts(
             basis,
             self._storage,
@@ -82,9 +89,25 @@ class App:
             download=self._accounts.sessions.download,
         )
         self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts, self._media)
-        self._jobs = Jobs(basis, self._storage, self._network, self._engine, self._webhooks, self._messages)
+        self._jobs = Jobs(
+            basis,
+            self._storage,
+            self._network,
+            self._engine,
+            self._webhooks,
+            self._messages,
+            retry_action=lambda tenant, action_id: self._hub.actor.retry(tenant, action_id),
+        )
+        self._hub = Hub(
+            basis,
+            self._storage,
+            self._network,
+            self._engine,
+            self._webhooks,
+            messaging=lambda: self._messages.messaging,
+        )
         self._privacy = Privacy(basis, self._storage, self._engine, self._accounts)
-        self._cron = upkeep.cron(basis, self._storage, self._engine, self._webhooks)
+        self._cron = upkeep.cron(basis, self._storage, self._engine, self._hub)
         self._jobs_of = self._work()
         self._engine.staff(self._jobs_of)
         self._operations = self._build_operations()
@@ -103,7 +126,9 @@ class App:
             "message:receive": Work(receiver.receive, receiver.dead),
             "message:status": Work(receiver.receive, receiver.dead),
             "media:download": Work(self._media.downloads.run, self._media.downloads.dead),
-            "webhook:delivery": Work(deliverer.deliver, deliverer.dead),
+            "event:process": self._hub.process_work(),
+            "webhook:delivery": self._hub.acting(Work(deliverer.deliver, deliverer.dead)),
+            "notification:send": self._hub.acting(),
             "maintenance:cleanup": Work(self._privacy.maintenance(self._janitor()).work),
             **self._jobs.work(),
         }
@@ -128,10 +153,14 @@ class App:
         resources: list[Service] = [self._storage.writer, self._storage.reader, LoopLag(registry=self._registry)]
         if engine.embedded is not None:
             resources.append(engine.embedded)
-        parts: list[Service] = [self._webhooks.fanout, self._accounts.web.pool, self._accounts.manager]
-        parts += [engine.upkeep, engine.dispatcher, engine.notes, engine.outbox, self._jobs.batches]
-        parts.append(self._cron)
-        parts.append(upkeep.sampler(self._basis, self._storage, engine, self._webhooks, self._accounts, self._messages))
+        parts: list[Service] = [self._webhooks.fanout, self._hub.registry, self._accounts.web.pool]
+        parts += [self._accounts.manager, engine.upkeep, engine.dispatcher, engine.notes, engine.outbox]
+        parts += [self._jobs.batches, self._cron]
+        parts.append(
+            upkeep.sampler(
+                self._basis, self._storage, engine, self._webhooks, self._accounts, self._messages, self._hub
+            )
+        )
         self._resources, self._parts = self._supervisor(resources), self._supervisor(parts)
         self._state = State(
             version=__version__,
@@ -159,6 +188,7 @@ class App:
             self._accounts,
             self._media,
             self._messages,
+            self._hub,
             self._jobs,
             self._privacy,
             self._cron,
@@ -196,6 +226,7 @@ class App:
         )
         log.info("admin_key.written" if made else "admin_key.found", path=str(key_file.absolute()))
         await self._webhooks.fanout.refresh()
+        await self._hub.open()
         if self._engine.embedded is not None and not await self._engine.embedded.ready():
             log.error("redis.not_ready")
 
@@ -204,7 +235,32 @@ class App:
         await self._operations.limit_lanes(at)
         await self._webhooks.fanout.limits_lost()
 
+    async def offline(self, use: Callable[[Offline, Desk], Awaitable[R]]) -> R:
+        """Let `use` work with the event hub while no daemon runs: only the database and the way out are open."""
+        needed = self._supervisor([self._storage.writer, self._storage.reader])
+        await self._storage.open()
+        await needed.start()
+        queues = ("event:process", "notification:send", "webhook:delivery")
+        try:
+            await self._network.open()
+            await self._webhooks.fanout.refresh()
+            await self._hub.open()
+            offline = Offline(
+                rows=self._storage.outbox,
+                commit=self._storage.writer.commit,
+                work={name: self._jobs_of[name] for name in queues},
+                process=self._hub.process_default,
+                pending=self._hub.pending,
+                now_ms=now_ms,
+            )
+            return await use(offline, self._hub.desk)
+        finally:
+            await self._close_connections()
+            await needed.stop()
+            await self._storage.database.close()
+
     async def _close_connections(self) -> None:
+        await self._hub.close()
         await self._media.fetcher.close()
         await self._network.close()
         await self._engine.close()

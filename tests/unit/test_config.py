@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zapd.config import BUILT_IN, Config, QueueConfig, load
-from zapd.config.load import NAMED
+from zapd.config.load import GATHERED, NAMED
 from zapd.config.schedules import ScheduleConfig
 from zapd.errors import ConfigError
 
@@ -38,8 +38,9 @@ def test_example_holds_the_defaults() -> None:
 def test_example_names_every_key_of_every_section() -> None:
     document = tomllib.loads(EXAMPLE.read_text())
     for name, field in Config.model_fields.items():
-        if name not in NAMED:
-            assert list(document[name]) == list(type(field.default).model_fields), name
+        if name not in {*NAMED, *GATHERED}:
+            fields = type(field.default).model_fields
+            assert list(document[name]) == [field.alias or key for key, field in fields.items()], name
     assert set(document["queues"]) == set(BUILT_IN)
 
 
@@ -63,9 +64,9 @@ def test_example_shows_a_whole_schedule() -> None:
 def test_example_explains_each_key_in_the_words_of_the_model() -> None:
     text = EXAMPLE.read_text()
     for name, field in Config.model_fields.items():
-        for key, value in type(field.default).model_fields.items() if name not in NAMED else ():
+        for key, value in type(field.default).model_fields.items() if name not in {*NAMED, *GATHERED} else ():
             assert value.description, f"{name}.{key} has no sentence"
-            assert f"# {value.description}\n{key} = " in text, f"{name}.{key}"
+            assert f"# {value.description}\n{value.alias or key} = " in text, f"{name}.{key}"
     for kind in NAMED.values():
         for key, value in kind.model_fields.items():
             assert f"# # {value.description}\n# {key} = " in text, key

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from zapd.config.queues import ACTIONS, BUILT_IN, MAX_NAME, NAME, QueueConfig
-from zapd.config.schedules import MIN_EVERY, RESERVED, ScheduleConfig
+from zapd.config.schedules import MIN_EVERY, RESERVED, SELFTEST, ScheduleConfig
 from zapd.config.sections import Config
 from zapd.config.sources import Keys
 
@@ -83,8 +83,11 @@ def _is_secret(text: str) -> bool:
 
 def _schedule(name: str, schedule: ScheduleConfig, own: Mapping[str, QueueConfig]) -> Iterator[Problem]:
     here = ("schedules", name)
-    if not re.fullmatch(ID, name) or name == RESERVED:
-        yield Problem(here, f"a schedule's name is up to 64 of A-Z a-z 0-9 . _ : - and not {RESERVED}, which is zapd's")
+    if not re.fullmatch(ID, name) or name in (RESERVED, SELFTEST):
+        rule = (
+            f"a schedule's name is up to 64 of A-Z a-z 0-9 . _ : - and not {RESERVED} or {SELFTEST}, which are zapd's"
+        )
+        yield Problem(here, rule)
     if bool(schedule.cron) == (schedule.every is not None):
         yield Problem((*here, "cron"), "should be given, or every, and not both", ((*here, "every"),))
     if schedule.every is not None and schedule.every < MIN_EVERY:

@@ -9,7 +9,7 @@ from zapd.config.values import CronLine, Duration, none_if_empty
 from zapd.model.timetable import check_zone, misfire_of
 
 MIN_EVERY = 1.0  #: seconds
-RESERVED = "cleanup"  #: zapd's own schedule
+RESERVED, SELFTEST = "cleanup", "selftest"  #: zapd's own schedules
 
 
 def checked_zone(name: str) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from zapd.config.hub import Defined
 from zapd.config.queues import BUILT_IN, QueueConfig
 from zapd.config.schedules import ScheduleConfig
 from zapd.config.values import (
@@ -234,6 +235,50 @@ class DrainConfig(Section):
     """How long running jobs may go on after SIGTERM; the rest is handed back. TimeoutStopSec must be 30 s longer."""
 
 
+class EventsConfig(Section):
+    """The event hub: events from other systems, and what is done about them."""
+
+    max_depth: Annotated[int, Field(ge=1, le=100)] = 8
+    """Events that may come out of one another by `emit` before it is taken for a loop."""
+    quarantine_rows: Count = 1_000
+    """Refused inbound webhooks kept of one source; the oldest go first."""
+    hook_deadline: Annotated[Duration, Field(gt=0, le=300)] = 10.0
+    """Time in which an inbound webhook's body must have come."""
+    template_cpu: Annotated[Duration, Field(gt=0, le=60)] = 0.5
+    """Processor time that one template may use."""
+    template_output: Annotated[Size, Field(ge=1024, le=16 * 1024**2)] = 256 * 1024
+    """Largest text that one template may make."""
+    templates: str = ""
+    """Directory with templates of your own for the e-mail and WhatsApp listeners; "" takes those that zapd brings."""
+    email_to: str = "data.email || data.customer.email || data.client.email"
+    """Where the e-mail listener finds the address in an event (JMESPath)."""
+    whatsapp_to: str = "data.phone || data.customer.phone || data.client.phone"
+    """Where the WhatsApp listener finds the number in an event (JMESPath)."""
+    whatsapp_connection: str = ""
+    """Connection that the WhatsApp listener sends by."""
+    selftest_events: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Stored events that the weekly self-test runs through the rules, without doing anything."""
+
+
+class EmailConfig(Section):
+    """The mail server for e-mail actions and the e-mail listener."""
+
+    host: str = ""
+    """Name or address of the SMTP server; "" means that no e-mail can be sent."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    """Its port."""
+    tls: Literal["none", "starttls", "tls"] = "starttls"
+    """"starttls" upgrades the connection, "tls" speaks TLS from the start, "none" is for a server on this machine."""
+    user: str = ""
+    """User name; "" means no login."""
+    password: str = Field(default="", repr=False)
+    """Password of that user."""
+    from_: str = Field(default="zapd <zapd@localhost>", alias="from")
+    """The From address."""
+    timeout: Positive = 10.0
+    """Time for one e-mail in all."""
+
+
 class RetentionConfig(Section):
     """How long finished things are kept. What is unfinished is never deleted."""
 
@@ -243,6 +288,14 @@ class RetentionConfig(Section):
     """Rows of the event log."""
     deliveries: Positive = 30 * 86_400.0
     """Finished webhook deliveries and their attempts."""
+    event_states: Positive = 30 * 86_400.0
+    """How events went through the routes, and why."""
+    actions: Positive = 30 * 86_400.0
+    """What routes and listeners did."""
+    inbound: Positive = 30 * 86_400.0
+    """Raw bodies of inbound webhooks; until then a repeat is recognised."""
+    quarantine: Positive = 14 * 86_400.0
+    """Inbound webhooks that were refused."""
     inbox: Positive = 7 * 86_400.0
     """Raw provider webhooks that were processed."""
     idempotency: Positive = 86_400.0
@@ -281,6 +334,8 @@ class CronConfig(Section):
 
     cleanup: CronLine = "*/5 * * * *"
     """When the cleanup runs (minute hour day month weekday)."""
+    selftest: CronLine = "0 4 * * 0"
+    """When stored events are run through today's rules, without doing anything, to see whether they still fit."""
 
 
 class LogConfig(Section):
@@ -314,6 +369,12 @@ class Config(Section):
     retention: RetentionConfig = RetentionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     cron: CronConfig = CronConfig()
+    events: EventsConfig = EventsConfig()
+    email: EmailConfig = EmailConfig()
+    definitions: Mapping[tuple[str, str], Defined] = {}
+    """By kind and name: what [sources."…"], [mappings."…"], [routes."…"], [targets."…"] and [syncs."…"] define."""
+    listeners: Mapping[str, tuple[str, ...]] = {}
+    """By type of event."""
     log: LogConfig = LogConfig()
 
     @property

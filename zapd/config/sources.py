@@ -115,6 +115,25 @@ def _secret(file: Path) -> str:
         raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or 'should be UTF-8 text'}") from error
 
 
+def with_secrets(value: object, environ: Mapping[str, str]) -> object:
+    """The value with every `env:NAME` and `credential:NAME` in it read. Raises LookupError naming what is missing."""
+    if isinstance(value, dict):
+        return {key: with_secrets(item, environ) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_secrets(item, environ) for item in value]
+    kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind == "env" and re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+        if name not in environ:
+            raise LookupError(f"env:{name} is not set")
+        return environ[name]
+    if kind == "credential" and re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        file = Path(environ.get("CREDENTIALS_DIRECTORY", ""), name)
+        if not environ.get("CREDENTIALS_DIRECTORY") or not file.exists():
+            raise LookupError(f"there is no credential {name}")
+        return _secret(file)
+    return value
+
+
 def _own_environment(environ: Mapping[str, str], queues: Iterable[str]) -> Settings:
     by_variable = {re.sub(r"[^a-z0-9]", "_", name): name for name in queues}
     found: Settings = {}

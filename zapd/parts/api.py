@@ -9,6 +9,7 @@ from zapd.operations import Operations
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.hub import Hub
 from zapd.parts.jobs import Jobs
 from zapd.parts.media import Media
 from zapd.parts.messages import Messages
@@ -19,6 +20,7 @@ from zapd.state import State
 from zapd.telemetry.exposition import Exposition
 from zapd.telemetry.metrics import HttpMetrics
 from zapd.web import dependencies as need
+from zapd.web import hub as hub_needs
 from zapd.web.application import build
 from zapd.web.audit import Audit
 from zapd.web.auth import Access
@@ -42,6 +44,7 @@ class Api:
         accounts: Accounts,
         media: Media,
         messages: Messages,
+        hub: Hub,
         jobs: Jobs,
         privacy: Privacy,
         cron: Cron,
@@ -74,6 +77,7 @@ class Api:
                 *of_accounts(basis, storage, accounts, messages, operations),
                 *of_media(storage, media),
                 *of_webhooks(storage, webhooks, operations),
+                *of_hub(basis, storage, hub),
                 *of_queues(basis, storage, engine, jobs),
                 given(need.CRON, cron),
                 given(need.SCHEDULES, storage.schedules),
@@ -157,6 +161,25 @@ def of_webhooks(storage: Storage, webhooks: Webhooks, operations: Operations) ->
         given(need.PUBLIC_KEYS, webhooks.public_keys),
         given(need.DELIVERIES, storage.deliveries),
         given(need.RETRY_DELIVERY, operations.retry_delivery),
+    ]
+
+
+def of_hub(basis: Basis, storage: Storage, hub: Hub) -> list[Given]:
+    """For sources, rules, actions and replay."""
+    return [
+        given(hub_needs.EVENT_INTAKE, hub.intake),
+        given(hub_needs.INGEST, hub.ingest),
+        given(hub_needs.QUARANTINE, hub.quarantine),
+        given(hub_needs.DEFINER, hub.definer),
+        given(hub_needs.REGISTRY, hub.registry),
+        given(hub_needs.DESK, hub.desk),
+        given(hub_needs.ACTOR, hub.actor),
+        given(hub_needs.REPLAYER, hub.replayer),
+        given(hub_needs.BACKTEST, hub.backtest),
+        given(hub_needs.TARGETS, hub.targets),
+        given(hub_needs.SYNCER, hub.syncer),
+        given(hub_needs.EVENT_RAW, storage.event_states.raw),
+        given(hub_needs.HOOK_DEADLINE, basis.config.events.hook_deadline),
     ]
 
 

@@ -33,6 +33,8 @@ class Jobs:
         engine: Engine,
         webhooks: Webhooks,
         messages: Messages,
+        *,
+        retry_action: Callable[[str, str], Awaitable[object]],
     ) -> None:
         self._storage, self._network, self._engine, self._webhooks = storage, network, engine, webhooks
         self._config = basis.config
@@ -59,7 +61,7 @@ class Jobs:
             drop=engine.broker.drop_dead,
             again={
                 "message:send": _about("message_id", messages.messaging.retry),
-                "webhook:delivery": _about("delivery_id", webhooks.resender.retry),
+                "webhook:delivery": _about_either(webhooks.resender.retry, retry_action),
             },
             own=frozenset(name for name, queue in basis.config.queues.items() if queue.action),
             kept={name: round(_kept(queue, basis.config) * 1000) for name, queue in basis.config.queues.items()},
@@ -131,6 +133,18 @@ def _about(field: str, retry: Callable[[str, str], Awaitable[object]]) -> Again:
 
     async def again(tenant: str, payload: bytes) -> object:
         return await retry(tenant, orjson.loads(payload)[field])
+
+    return again
+
+
+def _about_either(
+    delivery: Callable[[str, str], Awaitable[object]], action: Callable[[str, str], Awaitable[object]]
+) -> Again:
+    """In webhook:delivery there are deliveries to endpoints, and actions that call targets."""
+    of_delivery, of_action = _about("delivery_id", delivery), _about("action_id", action)
+
+    async def again(tenant: str, payload: bytes) -> object:
+        return await (of_action if "action_id" in orjson.loads(payload) else of_delivery)(tenant, payload)
 
     return again
 

@@ -3,14 +3,17 @@
 import os
 
 from zapd.parts.basis import Basis, now_ms
+from zapd.store.actions import ActionStore
 from zapd.store.batches import BatchStore
 from zapd.store.connections import ConnectionStore
 from zapd.store.conversations import ConversationStore
 from zapd.store.credentials import CredentialStore
 from zapd.store.database import Database
 from zapd.store.dead_letters import DeadLetterStore
+from zapd.store.definitions import DefinitionStore
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
+from zapd.store.event_states import EventStateStore
 from zapd.store.events import EventStore
 from zapd.store.idempotency import IdempotencyStore
 from zapd.store.inbox import InboxStore
@@ -22,6 +25,7 @@ from zapd.store.messages import MessageStore
 from zapd.store.metrics import StoreMetrics
 from zapd.store.outbox import OutboxStore
 from zapd.store.purge import Purge
+from zapd.store.quarantine import QuarantineStore
 from zapd.store.reader import Reader
 from zapd.store.schedules import ScheduleStore
 from zapd.store.sealing import Sealing
@@ -69,6 +73,10 @@ class Storage:
         self.media = MediaStore(database=database, reader=reader)
         self.windows = WindowStore(reader=reader)
         self.settings = SettingStore(reader=reader)
+        self.definitions = DefinitionStore(database=database, vault=vault)
+        self.event_states = EventStateStore(database=database, reader=reader)
+        self.actions = ActionStore(database=database, reader=reader)
+        self.quarantine = QuarantineStore(database=database, reader=reader, vault=vault)
         self.ledger = LedgerStore(database=database)
         self.purge = Purge(database=database, writer=self.writer)
 

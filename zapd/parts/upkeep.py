@@ -1,21 +1,20 @@
 """What runs by the clock: the cleanup, cron, and gauges that are counted."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import orjson
 
 from zapd.config import Config
-from zapd.config.schedules import RESERVED
+from zapd.config.schedules import RESERVED, SELFTEST
 from zapd.cron import Cron, CronMetrics
 from zapd.janitor import Janitor
 from zapd.jobs.server import RedisServer
 from zapd.model.schedule import Spec
-from zapd.model.webhook import Category
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.hub import Hub
 from zapd.parts.jobs import Jobs
 from zapd.parts.media import Media
 from zapd.parts.messages import Messages
@@ -50,13 +49,13 @@ def janitor(
     )
 
 
-def cron(basis: Basis, storage: Storage, engine: Engine, webhooks: Webhooks) -> Cron:
+def cron(basis: Basis, storage: Storage, engine: Engine, hub: Hub) -> Cron:
     """What fires by the clock."""
     return Cron(
         rows=storage.schedules,
         configured=schedules_of(basis.config),
         commit=engine.outbox.commit,
-        emit=partial(webhooks.announcer.announce, category=Category.OWN),
+        emit=hub.announced,
         ids=basis.ids,
         now_ms=now_ms,
         metrics=CronMetrics(registry=basis.registry),
@@ -68,7 +67,15 @@ def schedules_of(config: Config) -> dict[str, tuple[str, Spec]]:
     cleanup = Spec(
         cron=config.cron.cleanup, misfire="once", queue="maintenance:cleanup", priority=1, kind=RESERVED, lane=RESERVED
     )
-    found = {RESERVED: ("zapd", cleanup)}
+    process = config.queues["event:process"]
+    selftest = Spec(
+        cron=config.cron.selftest,
+        misfire="once",
+        queue="event:process",
+        priority=process.priority,
+        kind=SELFTEST,
+    )
+    found = {RESERVED: ("zapd", cleanup), SELFTEST: ("zapd", selftest)}
     for name, wanted in config.schedules.items():
         priority = wanted.priority or (config.queues[wanted.queue].priority if wanted.queue else 0)
         found[name] = (
@@ -91,7 +98,7 @@ def schedules_of(config: Config) -> dict[str, tuple[str, Spec]]:
 
 
 def sampler(
-    basis: Basis, storage: Storage, engine: Engine, webhooks: Webhooks, accounts: Accounts, messages: Messages
+    basis: Basis, storage: Storage, engine: Engine, webhooks: Webhooks, accounts: Accounts, messages: Messages, hub: Hub
 ) -> Sampler:
     """What counts, for the metrics."""
     sql = SqlSamples(
@@ -115,6 +122,7 @@ def sampler(
         "database": storage.database.size_bytes,
         "redis": server.look,
         "disk": disk.look,
+        "hub": hub.look,
     }
     return Sampler(samples=samples)
 

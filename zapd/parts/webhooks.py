@@ -2,16 +2,19 @@
 
 import os
 import random
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from zapd.announce import PUBLIC, Announcer, iso
 from zapd.backoff import Backoff
 from zapd.errors import Unavailable
-from zapd.model.webhook import Endpoint
+from zapd.jobs.job import Job
+from zapd.model.webhook import Endpoint, Event
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
 from zapd.parts.network import Network
 from zapd.parts.storage import Storage
+from zapd.store.commands import Change
 from zapd.webhooks.delivery import Deliverer
 from zapd.webhooks.endpoints import Endpoints, public_keys_of
 from zapd.webhooks.fanout import QUEUE, Fanout
@@ -22,11 +25,23 @@ from zapd.webhooks.ping import Pinger
 from zapd.webhooks.resend import Resender
 from zapd.webhooks.standing import Standing
 
+FanOut = Callable[[Event], tuple[Sequence[Change], Sequence[Job]]]
+
+
+def both(fanout: Fanout, routed: FanOut) -> Callable[[Event, Sequence[str]], tuple[Sequence[Change], Sequence[Job]]]:
+    """What is committed with an event: its deliveries, and its way through the hub's rules."""
+
+    def fan_out(event: Event, also: Sequence[str]) -> tuple[Sequence[Change], Sequence[Job]]:
+        (changes, jobs), (more, others) = fanout.changes(event, also), routed(event)
+        return [*changes, *more], [*jobs, *others]
+
+    return fan_out
+
 
 class Webhooks:
-    """What announces events, and what delivers them."""
+    """What announces events, and what delivers them. `routed` gives an event's way through the hub's rules."""
 
-    def __init__(self, basis: Basis, storage: Storage, network: Network, engine: Engine) -> None:
+    def __init__(self, basis: Basis, storage: Storage, network: Network, engine: Engine, *, routed: FanOut) -> None:
         queue = basis.config.queues["webhook:delivery"]
         self.metrics = WebhookMetrics(registry=basis.registry)
         self.endpoints = Endpoints(
@@ -42,7 +57,7 @@ class Webhooks:
             metrics=self.metrics,
             limit=lambda endpoint: self._limit(endpoint, None),
         )
-        self.announcer = Announcer(events=storage.events, fan_out=self.fanout.changes, ids=basis.ids)
+        self.announcer = Announcer(events=storage.events, fan_out=both(self.fanout, routed), ids=basis.ids)
         self.pacing = Pacing(
             set_cap=self._set_cap,
             default_cap=basis.config.webhooks.endpoint_concurrency,

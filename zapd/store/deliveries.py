@@ -219,6 +219,11 @@ class DeliveryStore:
         query = sa.select(deliveries).where(_D.tenant == tenant, _D.message_id == message_id).order_by(_D.id)
         return [_delivery_of(row) for row in await self._database.fetch(query)]
 
+    async def of_event(self, tenant: str, event_id: str) -> list[Delivery]:
+        """The deliveries of one event."""
+        query = sa.select(deliveries).where(_D.tenant == tenant, _D.event_id == event_id).order_by(_D.id)
+        return [_delivery_of(row) for row in await self._database.fetch(query)]
+
     async def unfinished_counts(self) -> dict[DeliveryState, int]:
         """How many deliveries of all tenants are in each state but `delivered`."""
         query: sa.Select[Any] = sa.select(_D.state, sa.func.count()).where(UNDELIVERED).group_by(_D.state)

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from zapd.model.webhook import Category, Event, Severity
 from zapd.store.commands import Change, Insert, Row, by_key
 from zapd.store.database import Database
+from zapd.store.event_states import of_types
 from zapd.store.reader import Reader
-from zapd.store.tables import deliveries, events
+from zapd.store.tables import deliveries, event_states, events
 
 _E = events.c
 _KEY = (_E.tenant, _E.id)
@@ -48,14 +49,25 @@ class EventStore:
         type: str | None = None,
         category: Category | None = None,
         connection_id: str | None = None,
+        source: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> list[Event]:
-        """A page by id, the oldest first."""
+        """A page by id, the oldest first. `type` may be a family; `since` and `until` are milliseconds."""
         query = sa.select(events).where(_E.tenant == tenant).order_by(_E.id).limit(limit)
-        for column, value in ((_E.type, type), (_E.category, category), (_E.connection_id, connection_id)):
+        for column, value in ((_E.category, category), (_E.connection_id, connection_id)):
             if value is not None:
                 query = query.where(column == str(value))
+        if type is not None:
+            query = query.where(of_types(_E.type, (type,)))
+        if source is not None:
+            query = query.where(_from(source))
+        if since is not None:
+            query = query.where(_E.created_at >= since)
+        if until is not None:
+            query = query.where(_E.created_at < until)
         if after is not None:
             query = query.where(_E.id > after)
         return await self._fetch(query)
@@ -94,6 +106,11 @@ class EventStore:
 
     async def _fetch(self, query: sa.Select[Any]) -> list[Event]:
         return [event_of(row) for row in await self._database.fetch(query)]
+
+
+def _from(source: str) -> sa.ColumnElement[bool]:
+    s = event_states.c
+    return sa.exists().where(s.tenant == _E.tenant, s.event_id == _E.id, s.source == source)
 
 
 def event_of(row: Row) -> Event:

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from zapd.model.hub import OPEN, ActionState, Progress
 from zapd.model.message import MessageStatus
 from zapd.model.webhook import DeliveryState
 from zapd.store.commands import Change, Condition, Delete, Row, among
 from zapd.store.database import Database
 from zapd.store.tables import (
+    actions,
     attempts,
     credentials,
     cron_fires,
     deliveries,
+    event_states,
     events,
     idempotency,
+    inbound,
     inbox,
     logins,
     media,
@@ -24,6 +28,7 @@ from zapd.store.tables import (
     media_uses,
     messages,
     parked_receipts,
+    quarantine,
     sandbox_ledger,
 )
 from zapd.store.writer import Writer
@@ -49,6 +54,16 @@ _IN_USE = sa.exists().where(
     ~among(messages.c.status, _ENDED),
 )
 _USES = Delete(table=media_uses, columns=(media_uses.c.tenant, media_uses.c.message_id))
+_UNROUTED = sa.exists().where(
+    event_states.c.tenant == events.c.tenant,
+    event_states.c.event_id == events.c.id,
+    among(event_states.c.progress, frozenset({Progress.PENDING})),
+)
+_TO_BE_DONE = sa.exists().where(
+    actions.c.tenant == events.c.tenant,
+    actions.c.event_id == events.c.id,
+    among(actions.c.state, OPEN),
+)
 _ATTEMPTS = Delete(table=attempts, columns=(attempts.c.tenant, attempts.c.delivery_id))
 
 
@@ -75,8 +90,12 @@ class _Rule:
 _RULES = (
     _Rule(messages.c.created_at, (among(messages.c.status, _ENDED),)),
     # Its primary key is the place in the log.
-    _Rule(events.c.created_at, (~_WAITED_FOR,), key=(events.c.tenant, events.c.id)),
+    _Rule(events.c.created_at, (~_WAITED_FOR, ~_UNROUTED, ~_TO_BE_DONE), key=(events.c.tenant, events.c.id)),
     _Rule(deliveries.c.finished_at, (among(deliveries.c.state, frozenset(DeliveryState) - _UNDELIVERED),)),
+    _Rule(event_states.c.processed_at, (among(event_states.c.progress, frozenset(Progress) - {Progress.PENDING}),)),
+    _Rule(actions.c.finished_at, (among(actions.c.state, frozenset(ActionState) - OPEN),)),
+    _Rule(inbound.c.received_at),
+    _Rule(quarantine.c.received_at),
     _Rule(inbox.c.processed_at),
     _Rule(idempotency.c.created_at),
     _Rule(parked_receipts.c.created_at),

@@ -54,16 +54,16 @@ class Logs:
         self._sink.close()
 
 
-def configure(*, level: str, format: str, environ: Mapping[str, str]) -> Logs:
+def configure(*, level: str, format: str, environ: Mapping[str, str], descriptor: int = 1) -> Logs:
     """Set up structlog and the standard library's logging for this process.
 
     `format` is json, journal, text, or auto: journal when systemd connected standard error or output to it, text when
-    standard output is a terminal, else json.
+    standard output is a terminal, else json. `descriptor` is where lines go: 2 for a command that prints its answer.
     The level is fixed from here on: loggers are cached, so that a call below the level costs next to nothing.
     """
     to_journal = format == "journal" or (format == "auto" and connected_to_journal(environ))
     to_person = format == "text" or (format == "auto" and os.isatty(1))
-    sink: Sink = JournalSink() if to_journal else StreamSink(descriptor=1)
+    sink: Sink = JournalSink() if to_journal else StreamSink(descriptor=descriptor)
     logs = Logs(sink=sink)
     atexit.register(logs.close)
     number = logging.getLevelNamesMapping()[level.upper()]

@@ -395,6 +395,14 @@ async def raw(request: web.Request, limit: int) -> bytes:
     return bytes(body)
 
 
+def idempotency_key(request: web.Request) -> str | None:
+    """The caller's Idempotency-Key, if there is one. Raises InvalidInput."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY:
+        raise InvalidInput(FieldError("Idempotency-Key", f"1 to {MAX_IDEMPOTENCY_KEY} characters"))
+    return key
+
+
 def as_json(payload: Any, field: str = "payload") -> bytes:
     """The stored bytes of a payload. Raises InvalidInput for numbers beyond 64 bits and broken Unicode."""
     try:

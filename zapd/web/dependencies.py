@@ -142,6 +142,9 @@ class EventRows(Protocol):
         type: str | None,
         category: Category | None,
         connection_id: str | None,
+        source: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
         after: str | None,
         limit: int,
     ) -> Sequence[Event]: ...

@@ -1,16 +1,19 @@
 """The event log: list, one event, and the live stream of server-sent events."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+import orjson
 from aiohttp import web
+from pydantic import AwareDatetime
 
 from zapd.errors import NotFound, Unavailable
 from zapd.model.webhook import Category, Event, wants
-from zapd.web import answers
+from zapd.web import answers, bodies, hub, own_events
 from zapd.web import dependencies as need
-from zapd.web.answers import answer
+from zapd.web.answers import EventAnswer, Json, Time, answer, at
 from zapd.web.auth import key_of, only_connection, visible
 from zapd.web.pages import PageQuery, Query, page, parsed_query
 
@@ -22,11 +25,28 @@ STREAM_PAGE = 200
 
 
 class EventsQuery(PageQuery):
-    """Which events; the oldest first."""
+    """Which events; the oldest first. `type` is a name, or a family such as `lead.*`."""
 
     type: str | None = None
     category: Category | None = None
     connection_id: str | None = None
+    source: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+
+class EventWhole(EventAnswer):
+    """An event with its body as it came (`raw`), and what is done about it."""
+
+    source: str | None
+    progress: str | None
+    error: str | None
+    occurred_at: Time | None
+    processed_at: Time | None
+    raw: str
+    raw_sha256: str
+    headers: Json
+    actions: list[own_events.ActionAnswer]
 
 
 class StreamQuery(Query):
@@ -44,6 +64,9 @@ async def index(request: web.Request) -> web.Response:
         type=query.type,
         category=query.category,
         connection_id=only_connection(request, query.connection_id),
+        source=query.source,
+        since=bodies.ms(query.since),
+        until=bodies.ms(query.until),
         after=query.after,
         limit=query.limit + 1,
     )
@@ -65,12 +88,28 @@ async def audit(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """One event."""
+    """One event, with its body as it came, and what is done about it."""
     event_id = request.match_info["id"]
-    event = await request.app[need.EVENTS].get(key_of(request).tenant, event_id)
+    tenant = key_of(request).tenant
+    event = await request.app[need.EVENTS].get(tenant, event_id)
     if event is None or not visible(request, event.connection_id):
         raise NotFound(f"there is no event {event_id}")
-    return answer(answers.event(event))
+    life = await request.app[hub.DESK].life(tenant, event_id)
+    came_in = await request.app[hub.EVENT_RAW](tenant, event_id)
+    state, rows = life or (None, [])
+    whole = EventWhole(
+        **answers.event(event),
+        source=state.source if state else None,
+        progress=state.progress if state else None,
+        error=state.error if state else None,
+        occurred_at=at(state.occurred_at if state else event.created_at),
+        processed_at=at(state.processed_at if state else None),
+        raw=(came_in.raw if came_in else event.payload).decode(errors="replace"),
+        raw_sha256=hashlib.sha256(came_in.raw if came_in else event.payload).hexdigest(),
+        headers=orjson.loads(came_in.headers) if came_in else None,
+        actions=[own_events.action(row) for row in rows],
+    )
+    return answer(whole)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:

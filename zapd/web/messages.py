@@ -7,7 +7,7 @@ from aiohttp import web
 from typing_extensions import TypedDict
 
 from zapd.announce import iso
-from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
+from zapd.errors import Conflict, NotFound, Unavailable
 from zapd.messaging.accounts import SEND
 from zapd.messaging.submit import Submit
 from zapd.model.message import Direction, Message, MessageStatus
@@ -65,7 +65,7 @@ async def send(request: web.Request) -> web.Response:
     body = await bodies.parsed(request, bodies.SendMessage)
     if request.query_string:
         await _check_requirement(request, key.tenant, connection_id)
-    idempotency_key = _idempotency_key(request)
+    idempotency_key = bodies.idempotency_key(request)
     submitted = await request.app[need.MESSAGING].submit(
         Submit(
             tenant=key.tenant,
@@ -162,13 +162,6 @@ async def _check_requirement(request: web.Request, tenant: str, connection_id: s
         raise NotFound(f"there is no connection {connection_id}")
     if connection.state is not SessionState.CONNECTED:
         raise Conflict(f"the connection is {connection.state}")
-
-
-def _idempotency_key(request: web.Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= bodies.MAX_IDEMPOTENCY_KEY:
-        raise InvalidInput(FieldError("Idempotency-Key", f"1 to {bodies.MAX_IDEMPOTENCY_KEY} characters"))
-    return key
 
 
 async def _events_of(request: web.Request, message: Message) -> list[Moment]:

@@ -34,6 +34,7 @@ from zapd.web import (
 )
 from zapd.web.answers import Page
 from zapd.web.dashboard.routes import PAGES
+from zapd.web.hub_routes import HUB
 from zapd.web.route import Route
 
 READ, SEND, CONTROL, SETTINGS, ADMIN = Scope.READ, Scope.SEND, Scope.CONTROL, Scope.SETTINGS, Scope.ADMIN
@@ -134,7 +135,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/hooks/zapi/{connection}/{secret}", hooks.receive_zapi, None, media="text/plain", accepts="hook"),
     # events and webhooks
     Route("GET", "/events", events.index, READ, query=events.EventsQuery, answer=Page[answers.EventAnswer], bound=True),
-    Route("GET", "/events/{id}", events.show, READ, answer=answers.EventAnswer, bound=True),
+    Route("GET", "/events/{id}", events.show, READ, answer=events.EventWhole, bound=True),
     Route("GET", "/stream", events.stream, READ, query=events.StreamQuery, media="text/event-stream", bound=True),
     Route(
         "POST",
@@ -429,6 +430,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", METRICS, system.metrics, READ, media="text/plain", operator=True),
     Route("GET", "/openapi.json", docs.openapi_json, None, answer=dict[str, Any]),
     Route("GET", "/docs", docs.page, None, media="text/html"),
+    *HUB,
 )
 
 #: With the pages for people, which are no part of the API.

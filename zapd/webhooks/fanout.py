@@ -138,6 +138,13 @@ class Fanout:
         jobs = [job_of(delivery, id=first_job_id(delivery.id), priority=self._priority) for delivery in pairs]
         return [self._deliveries.added(delivery) for delivery in pairs], jobs
 
+    def only(self, event: Event, endpoint_id: str) -> tuple[Sequence[Change], Sequence[Job]]:
+        """The delivery of an event to this endpoint, whatever types it asked for. Nothing when it is off or gone."""
+        endpoint = self.enabled(event.tenant, endpoint_id)
+        if endpoint is None:
+            return (), ()
+        return self.changes_to(event, [endpoint])
+
     def _delivery(self, event: Event, endpoint: Endpoint) -> Delivery:
         return Delivery(
             tenant=event.tenant,

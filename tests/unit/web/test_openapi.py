@@ -72,6 +72,7 @@ def test_only_these_routes_ask_for_no_key() -> None:
         "/hooks/zapi/{connection}/{secret}",
         "/media/{id}",  # the signature in its query is the key
         "/.well-known/webhook-keys.json",
+        "/hooks/{source}",
     }
 
 

@@ -1,0 +1,1 @@
+"""The event hub: what other systems tell zapd, and what it does about it."""

@@ -1,0 +1,366 @@
+"""The event hub: sources, rules, actions, targets, replay."""
+
+import base64
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zapd.announce import Announcement
+from zapd.errors import ConfigError
+from zapd.events.acting import Actor
+from zapd.events.backtest import Backtest
+from zapd.events.checking import Checker
+from zapd.events.defining import Definer
+from zapd.events.desk import Desk
+from zapd.events.doing import Doers
+from zapd.events.email import Mailer
+from zapd.events.envelope import ACT, PROCESS, REPLAY, SELFTEST, SYNC, Envelopes
+from zapd.events.evaluator import Evaluator
+from zapd.events.ingest import Ingest
+from zapd.events.intake import Intake
+from zapd.events.listeners import Listeners
+from zapd.events.metrics import HubMetrics
+from zapd.events.planning import Planner
+from zapd.events.processing import Processor
+from zapd.events.quarantine import Quarantine
+from zapd.events.registry import Registry
+from zapd.events.replaying import REDELIVER, Replayer
+from zapd.events.standing import Standing
+from zapd.events.syncing import Syncer
+from zapd.events.targets import CallFailed, Targets
+from zapd.jobs.job import Discard, Job, Outcome
+from zapd.messaging.submit import Messaging, Submit
+from zapd.model.access import DEFAULT_TENANT
+from zapd.model.hub import ActionState, Progress
+from zapd.model.webhook import Category, DeliveryState, Event
+from zapd.parts.basis import Basis, now_ms
+from zapd.parts.engine import Engine
+from zapd.parts.network import Network
+from zapd.parts.queues import Work
+from zapd.parts.storage import Storage
+from zapd.parts.webhooks import Webhooks
+from zapd.store.commands import Change
+from zapd.web.limits import Pace
+
+
+class Hub:
+    """What takes events in, applies the rules, and does what they ask for."""
+
+    def __init__(
+        self,
+        basis: Basis,
+        storage: Storage,
+        network: Network,
+        engine: Engine,
+        webhooks: Webhooks,
+        messaging: Callable[[], Messaging],
+    ) -> None:
+        self._basis = basis
+        self._config = config = basis.config
+        self._storage = storage
+        self._network = network
+        self._engine = engine
+        self._webhooks = webhooks
+        self._messaging = messaging
+        self._commit = engine.outbox.commit
+        self._priority = config.queues["event:process"].priority
+        self.metrics = HubMetrics(registry=basis.registry)
+        self.registry = Registry(rows=storage.definitions, from_file=config.definitions)
+        self.listeners = Listeners(types=config.listeners)
+        hub = config.events
+        self.evaluator = Evaluator(cpu=hub.template_cpu, output=hub.template_output, environ=os.environ)
+        self.targets = Targets(
+            registry=self.registry,
+            resolver=network.resolver,
+            new_pace=burst_of_a_second,
+            now_ms=now_ms,
+            metrics=self.metrics,
+        )
+        self._envelopes = Envelopes(
+            ids=basis.ids, events=storage.events, states=storage.event_states, priority=self._priority
+        )
+        self._build_rules()
+        self._build_entries()
+        self.actor = self._actor()
+        self._build_replay()
+        self.desk = Desk(
+            states=storage.event_states,
+            actions=storage.actions,
+            processor=self.processor,
+            actor=self.actor,
+            replayer=self.replayer,
+            now_ms=now_ms,
+        )
+
+    def _build_rules(self) -> None:
+        storage, basis = self._storage, self._basis
+        self.checker = Checker(evaluator=self.evaluator, queues=self._own_queues)
+        self.definer = Definer(
+            rows=storage.definitions,
+            registry=self.registry,
+            checker=self.checker,
+            endpoint_known=lambda tenant, name: self._webhooks.fanout.enabled(tenant, name) is not None,
+            commit=storage.writer.commit,
+            now_ms=now_ms,
+        )
+        self.planner = Planner(
+            registry=self.registry,
+            evaluator=self.evaluator,
+            listeners=self.listeners.of,
+            seal=self._seal,
+            ids=basis.ids,
+            now_ms=now_ms,
+        )
+        self.processor = Processor(
+            events=storage.events,
+            states=storage.event_states,
+            actions=storage.actions,
+            planner=self.planner,
+            envelopes=self._envelopes,
+            job_of=lambda row: self.actor.job_of(row),
+            fan_out=self._webhooks.fanout.changes,
+            announcer=self._webhooks.announcer,
+            commit=self._commit,
+            now_ms=now_ms,
+            max_depth=self._config.events.max_depth,
+            metrics=self.metrics,
+        )
+
+    def _build_entries(self) -> None:
+        storage = self._storage
+        self.intake = Intake(
+            envelopes=self._envelopes,
+            events=storage.events,
+            idempotency=storage.idempotency,
+            commit=self._commit,
+            now_ms=now_ms,
+            metrics=self.metrics,
+        )
+        self.quarantine = Quarantine(
+            rows=storage.quarantine,
+            registry=self.registry,
+            ingest=lambda: self.ingest,
+            commit=storage.writer.commit,
+            ids=self._basis.ids,
+            now_ms=now_ms,
+            keep=self._config.events.quarantine_rows,
+        )
+        self.ingest = Ingest(
+            registry=self.registry,
+            envelopes=self._envelopes,
+            states=storage.event_states,
+            evaluator=self.evaluator,
+            commit=self._commit,
+            refused=self.quarantine.keep,
+            new_pace=burst_of_a_minute,
+            now_ms=now_ms,
+            metrics=self.metrics,
+        )
+
+    def _actor(self) -> Actor:
+        storage, queues = self._storage, self._config.queues
+        return Actor(
+            doers=self._doers().by_kind(),
+            actions=storage.actions,
+            events=storage.events,
+            states=storage.event_states,
+            planner=self.planner,
+            announcer=self._webhooks.announcer,
+            commit=self._commit,
+            ids=self._basis.ids,
+            now_ms=now_ms,
+            random=random.random,
+            priorities={name: queue.priority for name, queue in queues.items()},
+            metrics=self.metrics,
+        )
+
+    def _doers(self) -> Doers:
+        hub, mail = self._config.events, self._config.email
+        mailer = Mailer(
+            host=mail.host,
+            port=mail.port,
+            tls=mail.tls,
+            user=mail.user,
+            password=mail.password,
+            sender=mail.from_,
+            timeout=mail.timeout,
+        )
+        standing = Standing(
+            directory=hub.templates,
+            email_to=hub.email_to,
+            whatsapp_to=hub.whatsapp_to,
+            connection=hub.whatsapp_connection,
+            render=self.evaluator.render,
+        )
+        return Doers(
+            targets=self.targets,
+            mailer=mailer,
+            listeners=self.listeners,
+            standing=standing,
+            envelopes=self._envelopes,
+            submit=self._submit,
+            submitted=self._submitted,
+            post=self._post,
+            unseal=self._unseal,
+            deliver_to=self._webhooks.fanout.only,
+            own_queues=self._own_queues,
+            start_sync=lambda tenant, name: self.syncer.start(tenant, name),
+            now_ms=now_ms,
+        )
+
+    def _build_replay(self) -> None:
+        storage, basis = self._storage, self._basis
+        self.backtest = Backtest(planner=self.planner, events=storage.events, states=storage.event_states)
+        self.replayer = Replayer(
+            events=storage.events,
+            states=storage.event_states,
+            planner=self.planner,
+            envelopes=self._envelopes,
+            redeliver=self._redeliver,
+            announcer=self._webhooks.announcer,
+            commit=self._commit,
+            add=self._engine.outbox.add,
+            ids=basis.ids,
+            now_ms=now_ms,
+            priority=self._priority,
+            metrics=self.metrics,
+        )
+        self.syncer = Syncer(
+            registry=self.registry,
+            targets=self.targets,
+            envelopes=self._envelopes,
+            states=storage.event_states,
+            settings=storage.settings,
+            announcer=self._webhooks.announcer,
+            commit=self._commit,
+            ids=basis.ids,
+            now_ms=now_ms,
+            priority=self._priority,
+        )
+
+    # --- what its jobs do ---
+
+    def process_work(self) -> Work:
+        """The work of event:process: one function for each kind of job."""
+        count = self._config.events.selftest_events
+
+        async def selftest(job: Job) -> Outcome:
+            return await self.replayer.selftest(job, count=count)
+
+        handlers = {
+            PROCESS: self.processor.handle,
+            ACT: self.actor.handle,
+            REPLAY: self.replayer.handle,
+            REDELIVER: self.replayer.one,
+            SYNC: self.syncer.handle,
+            SELFTEST: selftest,
+        }
+        dead = {PROCESS: self.processor.dead, ACT: self.actor.dead, SYNC: self.syncer.dead}
+
+        async def handle(job: Job) -> Outcome:
+            handler = handlers.get(job.kind)
+            return await handler(job) if handler else Discard("refused", f"no work of kind {job.kind!r}")
+
+        async def mourn(job: Job, reason: str, error: str) -> None:
+            if job.kind in dead:
+                await dead[job.kind](job, reason, error)
+
+        return Work(handle, mourn)
+
+    def acting(self, others: Work | None = None) -> Work:
+        """The work of a queue that does actions, and perhaps `others` beside them."""
+
+        async def handle(job: Job) -> Outcome:
+            if job.kind == ACT:
+                return await self.actor.handle(job)
+            return await others.handler(job) if others else Discard("refused", f"no work of kind {job.kind!r}")
+
+        async def mourn(job: Job, reason: str, error: str) -> None:
+            if job.kind == ACT:
+                await self.actor.dead(job, reason, error)
+            elif others:
+                await others.dead(job, reason, error)
+
+        return Work(handle, mourn)
+
+    # --- start, stop, numbers ---
+
+    async def open(self) -> None:
+        """Load the listeners and the definitions. Raises ConfigError naming what is wrong with the file's."""
+        self.listeners.load()
+        problems = await self.checker.of_file(self._config.definitions)
+        if problems:
+            raise ConfigError(*problems)
+        await self.registry.refresh()
+
+    async def close(self) -> None:
+        """Let go of connections, threads and the child process."""
+        await self.targets.close()
+        await self.evaluator.close()
+        self.listeners.close()
+
+    async def look(self) -> None:
+        """Count what waits, for the metrics."""
+        for progress in (Progress.PENDING, Progress.FAILED):
+            self.metrics.waiting.labels(progress).set(await self._storage.event_states.count(progress))
+        for state in (ActionState.PENDING, ActionState.RETRYING, ActionState.DEAD):
+            self.metrics.open.labels(state).set(await self._storage.actions.count(state))
+        self.metrics.quarantine.set(await self._storage.quarantine.count())
+
+    def announced(self, event_type: str, *, tenant: str, at: int, data: Mapping[str, Any]) -> Announcement:
+        """An own event, for a schedule: what must be committed for it to have happened."""
+        made = self._envelopes.made(tenant=tenant, type=event_type, data=data, category=Category.OWN, at=at)
+        jobs = [self._envelopes.job(made.state)]
+        return Announcement(changes=self._envelopes.changes(made), jobs=jobs, event_id=made.event.id)
+
+    async def process_default(self, limit: int) -> int:
+        """Take events of the default tenant through the rules; returns how many."""
+        return (await self.desk.process(DEFAULT_TENANT, limit))["processed"]
+
+    async def pending(self, tenant: str, event_id: str) -> bool:
+        """Whether an event still waits for the rules."""
+        state = await self._storage.event_states.get(tenant, event_id)
+        return state is not None and state.progress is Progress.PENDING
+
+    # --- what its parts are given ---
+
+    def _own_queues(self) -> frozenset[str]:
+        return frozenset(name for name, queue in self._config.queues.items() if queue.action)
+
+    def _seal(self, text: str) -> str:
+        return base64.b64encode(self._storage.vault.seal(text.encode(), place="actions.url")).decode()
+
+    def _unseal(self, text: str) -> str:
+        return self._storage.vault.open(base64.b64decode(text), place="actions.url").decode()
+
+    async def _submit(self, tenant: str, connection: str, to: str, type_: str, payload: bytes, message: str) -> None:
+        request = Submit(
+            tenant=tenant, connection_id=connection, to=to, type=type_, payload=payload, message_id=message
+        )
+        await self._messaging().submit(request)
+
+    async def _submitted(self, tenant: str, message_id: str) -> bool:
+        return await self._storage.messages.get(tenant, message_id) is not None
+
+    async def _post(self, url: str, body: bytes) -> None:
+        answer = await self._network.client.post(url, headers=(), body=body)
+        if answer.failure is not None:
+            raise CallFailed(answer.failure.error, final=answer.status in (400, 403, 404, 410))
+
+    async def _redeliver(self, event: Event) -> tuple[Sequence[Change], Sequence[Job]]:
+        for delivery in await self._storage.deliveries.of_event(event.tenant, event.id):
+            if delivery.state is DeliveryState.DEAD:
+                await self._webhooks.resender.retry(event.tenant, delivery.id)
+        return self._webhooks.fanout.changes(event)
+
+
+def burst_of_a_minute(per_minute: float) -> Callable[[str], float]:
+    """For what comes in: a minute's worth may come at once."""
+    return Pace(rate=per_minute / 60, burst=max(1, round(per_minute)), clock=time.monotonic).take
+
+
+def burst_of_a_second(per_minute: float) -> Callable[[str], float]:
+    """For what goes out: never more than its rate in any second, or one."""
+    return Pace(rate=per_minute / 60, burst=max(1, round(per_minute / 60)), clock=time.monotonic).take

@@ -1,0 +1,114 @@
+"""Mappings: named transformations, in versions; a new version is tried on stored events before it is in force."""
+
+from typing import Any, cast
+
+from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from zapd.config.hub import MappingSpec, TypePattern
+from zapd.model.hub import DefinitionKind
+from zapd.web import bodies, hub
+from zapd.web.answers import Json, answer
+from zapd.web.auth import key_of
+
+KIND = DefinitionKind.MAPPING
+
+
+class ActivateVersion(bodies.Body):
+    """Which version."""
+
+    version: int = Field(ge=1, le=1_000_000)
+
+
+class RunBacktest(bodies.Body):
+    """What to try: a stored version, or `jmespath` or `jinja2` that is stored nowhere yet; against the one in force."""
+
+    version: int | None = Field(default=None, ge=1, le=1_000_000)
+    jmespath: str | None = Field(default=None, max_length=2_000)
+    jinja2: str | None = Field(default=None, max_length=20_000)
+    types: list[TypePattern] = Field(default=["*"], min_length=1, max_length=50)
+    source: str | None = Field(default=None, max_length=64)
+    last: int = Field(default=100, ge=1, le=500, description="stored events, the newest first")
+
+
+class BacktestLine(TypedDict, total=False):
+    """A stored event that does not come out the same: `changed`, with what differs, or `failed`, with why."""
+
+    event_id: str
+    type: str
+    verdict: str
+    error: str
+    diff: list[dict[str, Any]]
+    out: Json
+
+
+class BacktestAnswer(TypedDict):
+    """How many events come out the same, differ, fail."""
+
+    events: int
+    same: int
+    changed: int
+    failed: int
+    data: list[BacktestLine]
+
+
+async def create(request: web.Request) -> web.Response:
+    """Name a transformation."""
+    return await hub.create(request, KIND, hub.CreateMapping)
+
+
+async def index(request: web.Request) -> web.Response:
+    """The mappings."""
+    return hub.index(request, KIND)
+
+
+async def show(request: web.Request) -> web.Response:
+    """One mapping."""
+    return hub.show(request, KIND)
+
+
+async def update(request: web.Request) -> web.Response:
+    """Change it: a new version, in force at once. `POST …/versions` makes one that is not."""
+    return await hub.update(request, KIND)
+
+
+async def versions(request: web.Request) -> web.Response:
+    """Every version."""
+    name = request.match_info["name"]
+    found = await request.app[hub.DEFINER].versions(key_of(request).tenant, KIND, name)
+    return answer(hub.rows([{**hub.shown(row), "active": row.active} for row in found]))
+
+
+async def draft(request: web.Request) -> web.Response:
+    """Make a new version that is not in force yet."""
+    return await hub.update(request, KIND, activate=False)
+
+
+async def activate(request: web.Request) -> web.Response:
+    """Put a version in force."""
+    body = await bodies.parsed(request, ActivateVersion)
+    tenant, name = key_of(request).tenant, request.match_info["name"]
+    entry = await request.app[hub.DEFINER].activate(tenant, KIND, name, body.version)
+    return answer(hub.shown(entry.definition))
+
+
+async def backtest(request: web.Request) -> web.Response:
+    """Try a version on the last stored events: what would come out otherwise than today, with the differences."""
+    body = await bodies.parsed(request, RunBacktest)
+    tenant, name, definer = key_of(request).tenant, request.match_info["name"], request.app[hub.DEFINER]
+    old = cast(MappingSpec, definer.existing(tenant, KIND, name).spec)
+    if body.version is not None:
+        new = (await definer.version(tenant, KIND, name, body.version)).spec
+    else:
+        given = {"jmespath": body.jmespath or "", "jinja2": body.jinja2 or "", "json": old.json_}
+        new = await definer.checked(tenant, KIND, given)
+    found = await request.app[hub.BACKTEST].run(
+        tenant, cast(MappingSpec, new), old, types=body.types, source=body.source, last=body.last
+    )
+    return answer(found)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete it, unless a rule needs it."""
+    return await hub.delete(request, KIND)

@@ -1,0 +1,73 @@
+"""Syncs: lists in targets that become events, page by page."""
+
+from aiohttp import web
+from typing_extensions import TypedDict
+
+from zapd.errors import NotFound
+from zapd.model.hub import DefinitionKind
+from zapd.web import hub
+from zapd.web.answers import Time, answer, at
+from zapd.web.auth import key_of
+
+KIND = DefinitionKind.SYNC
+
+
+class SyncStarted(TypedDict):
+    """The run that began."""
+
+    run: str
+
+
+class SyncRun(TypedDict):
+    """Where the last run is. `new`: items that were not told before."""
+
+    run: str
+    state: str
+    page: int
+    items: int
+    new: int
+    error: str | None
+    started_at: Time | None
+    updated_at: Time | None
+
+
+async def create(request: web.Request) -> web.Response:
+    """Name a list in a target."""
+    return await hub.create(request, KIND, hub.CreateSync)
+
+
+async def index(request: web.Request) -> web.Response:
+    """The syncs."""
+    return hub.index(request, KIND)
+
+
+async def show(request: web.Request) -> web.Response:
+    """One sync."""
+    return hub.show(request, KIND)
+
+
+async def update(request: web.Request) -> web.Response:
+    """Change some fields: a new version, in force at once."""
+    return await hub.update(request, KIND)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete it, unless a rule needs it."""
+    return await hub.delete(request, KIND)
+
+
+async def start(request: web.Request) -> web.Response:
+    """Begin at the first page."""
+    run = await request.app[hub.SYNCER].start(key_of(request).tenant, request.match_info["name"])
+    return answer({"run": run}, 202)
+
+
+async def status(request: web.Request) -> web.Response:
+    """The last run."""
+    tenant, name = key_of(request).tenant, request.match_info["name"]
+    request.app[hub.DEFINER].existing(tenant, KIND, name)
+    found = await request.app[hub.SYNCER].status(tenant, name)
+    if found is None:
+        raise NotFound(f"sync {name} was not run yet")
+    shown = {key: found[key] for key in ("run", "state", "page", "items", "new", "error")}
+    return answer({**shown, "started_at": at(found["started_at"]), "updated_at": at(found["updated_at"])})

@@ -1,0 +1,75 @@
+"""Targets: named HTTP systems. Secrets are sealed, and shown as `***`."""
+
+from typing import Any
+
+from aiohttp import web
+from typing_extensions import TypedDict
+
+from zapd.events.targets import CallFailed
+from zapd.model.hub import DefinitionKind
+from zapd.web import hub
+from zapd.web.answers import Time, answer, at
+from zapd.web.auth import key_of
+
+KIND = DefinitionKind.TARGET
+
+
+class TargetHealth(TypedDict):
+    """How a target is doing, as this daemon saw it since its start."""
+
+    ok: bool
+    open: bool
+    calls: int
+    failures: int
+    last_ok_at: Time | None
+    last_error: str | None
+    last_error_at: Time | None
+
+
+async def create(request: web.Request) -> web.Response:
+    """Name an HTTP system."""
+    return await hub.create(request, KIND, hub.CreateTarget)
+
+
+async def index(request: web.Request) -> web.Response:
+    """The targets."""
+    return hub.index(request, KIND)
+
+
+async def show(request: web.Request) -> web.Response:
+    """One target."""
+    return hub.show(request, KIND, {"health": _health(request)})
+
+
+async def update(request: web.Request) -> web.Response:
+    """Change some fields: a new version, in force at once."""
+    return await hub.update(request, KIND)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete it, unless a rule needs it."""
+    return await hub.delete(request, KIND)
+
+
+async def check(request: web.Request) -> web.Response:
+    """Call its health path now."""
+    tenant, name = key_of(request).tenant, request.match_info["name"]
+    request.app[hub.DEFINER].existing(tenant, KIND, name)
+    try:
+        await request.app[hub.TARGETS].check(tenant, name)
+        ok = True
+    except CallFailed:
+        ok = False
+    return answer({"ok": ok, **_health(request)})
+
+
+def _health(request: web.Request) -> dict[str, Any]:
+    health, is_open = request.app[hub.TARGETS].health(key_of(request).tenant, request.match_info["name"])
+    return {
+        "open": is_open,
+        "calls": health.calls,
+        "failures": health.failures,
+        "last_ok_at": at(health.last_ok_at),
+        "last_error": health.last_error,
+        "last_error_at": at(health.last_error_at),
+    }
