@@ -88,7 +88,7 @@ async def create(request: web.Request) -> web.Response:
             state=connection.state,
             job_id=created.job_id,
             webhook_secret=created.webhook_secret,
-            hook_path=_hook_path(connection),
+            hook_path=hook_path(connection),
         ),
         202,
     )
@@ -182,7 +182,8 @@ async def code(request: web.Request) -> web.Response:
     return web.Response(body=await qr.png(connection.qr), content_type="image/png", headers=headers)
 
 
-def _hook_path(connection: Connection) -> str | None:
+def hook_path(connection: Connection) -> str | None:
+    """Where the provider is to send its webhooks, when the path holds a secret."""
     if connection.transport is not TransportName.ZAPI:
         return None
     return f"/hooks/zapi/{connection.id}/{ZapiConfig.read(connection.config).webhook_secret}"

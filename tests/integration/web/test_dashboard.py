@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests.support import eventually
 from tests.support.daemon import Daemon
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -157,6 +158,33 @@ async def test_the_webhook_secret_is_shown_once_and_never_in_an_address(visitor:
     )
     assert (status, location) == (200, "")
     assert "whsec_" in text
+
+
+async def test_a_connection_is_logged_out_and_paired_again(visitor: Visitor, daemon: Daemon) -> None:
+    await daemon.connect(id="relink")
+    await visitor.log_in(daemon.key)
+    form = {"form_token": await visitor.token()}
+
+    await visitor.post("/dashboard/connections/relink/logout", form)
+    await eventually(lambda: _is(daemon, "relink", "logged_out"))
+    assert "/dashboard/connections/relink/pair" in (await visitor.get("/dashboard/connections/relink"))[1]
+    await visitor.post("/dashboard/connections/relink/pair", form)
+
+    await eventually(lambda: _is(daemon, "relink", "connected"))
+
+
+async def _is(daemon: Daemon, connection: str, state: str) -> bool:
+    return bool((await daemon.call("GET", f"/connections/{connection}"))[1]["state"] == state)
+
+
+async def test_the_place_for_a_providers_webhooks_is_shown_once(visitor: Visitor, daemon: Daemon) -> None:
+    await visitor.log_in(daemon.key)
+    form = {"form_token": await visitor.token(), "transport": "zapi", "label": "paid"}
+    for name in ("instance_id", "instance_token", "client_token"):
+        form[f"config.{name}"] = "x" * 20
+    status, text, _ = await visitor.post("/dashboard/connections", form)
+    assert status == 200
+    assert "/hooks/zapi/" in text
 
 
 async def test_the_stream_sends_each_region_and_then_only_what_changed(

@@ -29,10 +29,15 @@ async def create(request: web.Request) -> web.Response:
     except InvalidInput as error:
         shown = pages.new_form(request, transport=form.get("transport"), problem=str(error), given=form)
         return render.page(request, "new_connection.html", {**guard.shared(request), **shown}, 422)
-    if created.webhook_secret is None:
+    hook_path = connections.hook_path(created.connection)
+    if created.webhook_secret is None and hook_path is None:
         return to(f"/dashboard/connections/{created.connection.id}")
-    # The secret is never in an address, so this one form answers with a page.
-    shown_once = {"connection_id": created.connection.id, "secret": created.webhook_secret}
+    # A secret is never in an address, so this one form answers with a page.
+    shown_once = {
+        "connection_id": created.connection.id,
+        "secret": created.webhook_secret,
+        "hook_path": hook_path,
+    }
     return render.page(request, "secret.html", {**guard.shared(request), **shown_once})
 
 
@@ -47,6 +52,20 @@ async def resume(request: web.Request) -> web.Response:
     """Resume a connection, or start it again."""
     connection = await connections.existing(request)
     await request.app[need.SESSIONS].resume(connection.tenant, connection.id)
+    return to(f"/dashboard/connections/{connection.id}")
+
+
+async def pair(request: web.Request) -> web.Response:
+    """Pair a connection again that was logged out."""
+    connection = await connections.existing(request)
+    await request.app[need.SESSIONS].pair(connection.tenant, connection.id, phone=None)
+    return to(f"/dashboard/connections/{connection.id}")
+
+
+async def logout(request: web.Request) -> web.Response:
+    """Unlink the account from zapd."""
+    connection = await connections.existing(request)
+    await request.app[need.SESSIONS].logout(connection.tenant, connection.id)
     return to(f"/dashboard/connections/{connection.id}")
 
 

@@ -30,6 +30,8 @@ PAGES: tuple[Route, ...] = (
     _page("GET", _CONNECTION + "/qr.svg", pages.code, READ),
     _page("POST", _CONNECTION + "/pause", actions.pause, CONTROL),
     _page("POST", _CONNECTION + "/resume", actions.resume, CONTROL),
+    _page("POST", _CONNECTION + "/pair", actions.pair, SETTINGS),
+    _page("POST", _CONNECTION + "/logout", actions.logout, SETTINGS),
     _page("POST", _CONNECTION + "/close", actions.close, SETTINGS),
     _page("POST", _CONNECTION + "/send", actions.send, SEND),
     _page("GET", _CONNECTION + "/conversations/{peer}", pages.conversation, READ),

@@ -67,6 +67,14 @@ _PT_BR: Mapping[str, str] = {
     "Close": "Encerrar",
     "Close this connection for good?": "Encerrar esta conexão de vez?",
     "Start again": "Iniciar de novo",
+    "Pair again": "Parear de novo",
+    "Log the account out": "Desconectar a conta",
+    "Unlink the account from zapd? Messages wait until it is paired again.": (
+        "Desvincular a conta do zapd? Mensagens esperam até ela ser pareada de novo."
+    ),
+    "Where the provider is to send its webhooks, on your public address; shown this once:": (
+        "Para onde o provedor deve enviar os webhooks, no seu endereço público; mostrado só agora:"
+    ),
     "Create": "Criar",
     "Choose how to connect": "Escolha como conectar",
     "Simulated network, for trying things out": "Rede simulada, para experimentar",
@@ -90,6 +98,9 @@ _PT_BR: Mapping[str, str] = {
     "Scan this code": "Leia este código",
     "On the phone: WhatsApp, Linked devices, Link a device.": (
         "No celular: WhatsApp, Dispositivos conectados, Conectar um dispositivo."
+    ),
+    "On the phone: WhatsApp, Linked devices, Link with phone number instead.": (
+        "No celular: WhatsApp, Dispositivos conectados, Conectar com número de telefone."
     ),
     "Pairing code": "Código de pareamento",
     "New codes come by themselves.": "Códigos novos aparecem sozinhos.",
