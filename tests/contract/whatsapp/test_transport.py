@@ -83,15 +83,16 @@ async def test_it_says_nothing_that_zapd_does_not_know(network: Network) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_it_sends_every_kind_it_says_it_can(up: Network, kind: str, tmp_path: Path) -> None:
-    if not {kind, type_of(kind)} <= up.transport.capabilities:
+async def test_it_sends_every_kind_it_says_it_can(network: Network, start: Start, kind: str, tmp_path: Path) -> None:
+    if not {kind, type_of(kind)} <= network.transport.capabilities:
         pytest.skip(f"says that it cannot send {kind}")
+    await start(network)
     enclosed = Enclosed(target=TARGET if kind in ABOUT else None, media=files_of(kind, tmp_path))
     message = a_message(type=type_of(kind), payload=orjson.dumps(KINDS[kind]))
-    result = await up.transport.send(message, enclosed)
+    result = await network.transport.send(message, enclosed)
     assert result.provider_id
     assert result.accepted_at > 1_000_000_000_000
-    assert up.arrived() == 1
+    assert network.arrived() == 1
 
 
 async def test_it_quotes_a_message(up: Network) -> None:

@@ -1,7 +1,7 @@
-"""Wraps the command of a worker: `python child.py URL ROOT_KEY SOCKET CAPACITY [--pairing]`.
+"""Wraps the command of a worker: `python child.py URL ROOT_KEY python -m zapd.whatsapp.web.worker SOCKET CAPACITY …`.
 
-It runs zapd's own worker, unchanged. As soon as that loads neonize's library, the address of WhatsApp and the root of
-its certificates are overwritten in memory: nothing on disk changes.
+It runs the module that it wraps, unchanged. As soon as that loads neonize's library, the address of WhatsApp and the
+root of its certificates are overwritten in memory: nothing on disk changes.
 """
 
 import ctypes
@@ -18,7 +18,8 @@ _WRITABLE = 7  # read, write, execute
 
 def main() -> None:
     address, root = sys.argv[1].encode(), bytes.fromhex(sys.argv[2])
-    sys.argv = [sys.argv[0], *sys.argv[3:]]
+    module = sys.argv.index("-m") + 1
+    sys.argv = sys.argv[module:]
     load = ctypes.CDLL
 
     class Loading(load):  # type: ignore[misc, valid-type]  # a class that is chosen at run time
@@ -29,7 +30,7 @@ def main() -> None:
                 retarget(name, {ROOT: root, ADDRESS: address + b"?" + b"x" * (len(ADDRESS) - len(address) - 1)})
 
     ctypes.CDLL = Loading  # type: ignore[misc]
-    runpy.run_module("zapd.whatsapp.web.worker", run_name="__main__")
+    runpy.run_module(sys.argv[0], run_name="__main__")
 
 
 def retarget(library: str, changes: dict[bytes, bytes]) -> None:

@@ -143,9 +143,10 @@ class WhatsApp:
             one_time_pre_key_id=None,
             one_time_pre_key_public=None,
         )
-        sealed = self._peer(contact).encrypt_proto_to(
-            client_identity_public=bundle.identity_key, client_bundle=bundle, proto=message
-        )
+        peer = self._peer(contact)
+        sealed = peer.encrypt_proto_to(client_identity_public=bundle.identity_key, client_bundle=bundle, proto=message)
+        # From here on the account answers in the session that the contact began.
+        peer._responder_ratchet, peer._responder_peer_identity = peer._ratchet, bundle.identity_key
         await self._deliver(user, contact, sealed, id=id, name=name, group=group)
 
     async def garble(self, user: str, contact: str, *, id: str) -> None:

@@ -25,6 +25,7 @@ from zapd.whatsapp.transport import Inbound, Notice, Receipt
 from zapd.whatsapp.web.files import AccountFiles
 from zapd.whatsapp.web.metrics import WorkerMetrics
 from zapd.whatsapp.web.pool import WorkerPool
+from zapd.whatsapp.web.process import COMMAND
 from zapd.whatsapp.web.transport import WebTransport
 
 USER, OTHER, CONTACT = "5511999990000", "5511999991111", "5511987654321"
@@ -32,8 +33,8 @@ WITHIN = 30.0  #: seconds; only guards, on a loaded machine
 _CHILD = Path(__file__).with_name("child.py")
 
 
-def command(server: WhatsApp) -> list[str]:
-    """How a worker is started that finds this server where WhatsApp is."""
+def wrapper(server: WhatsApp) -> list[str]:
+    """What is put in front of a worker's command, so that it finds this server where WhatsApp is."""
     return [sys.executable, str(_CHILD), server.url, server.root.hex()]
 
 
@@ -170,7 +171,7 @@ async def world(directory: Path, **options: Any) -> AsyncIterator[World]:
         pool = WorkerPool(
             directory=directory,
             metrics=WorkerMetrics(registry=CollectorRegistry()),
-            command=command(server),
+            command=[*wrapper(server), *COMMAND],
             **{"look_every": 0.1} | options,
         )
         running = asyncio.create_task(pool.run(), name="pool")

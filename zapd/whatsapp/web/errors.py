@@ -23,20 +23,20 @@ SLOW_DOWN = 60.0  #: seconds after a 429
 
 _REFUSED = re.compile(r"server returned error (\d+)")
 _NOT_UP = re.compile(r"websocket (is )?not connected|client is nil|not logged in|contain a device JID|no such account")
-#: After these the message was on the line.
-_DOUBT = re.compile(r"timed out waiting for message send|before message send returned|failed to send message node")
+#: What happens before a message is on the line. Everything else may have happened after.
+_BEFORE = re.compile(
+    r"failed to (get|fetch|marshal|encrypt|send usync|send prekey|query|parse|build|prepare|create|generate|save|store)"
+    r"|before info query|info query|no signal session|UploadError|ParseError|ValueError",
+    re.IGNORECASE,
+)
 _NOBODY = re.compile(r"no LID found|not on WhatsApp|not-authorized|item-not-found|not participating", re.IGNORECASE)
 _CORRUPT = re.compile(r"not a database|malformed|DatabaseError|failed to upgrade database|corrupt", re.IGNORECASE)
 
 
 def of_send(words: str, *, provider_id: str | None) -> SendError:
-    """Why a send failed. `provider_id` is the id under which the message may have left, where one was made."""
-    refused = _REFUSED.search(words)
-    if refused:
-        return _of_code(int(refused[1]))
-    if _DOUBT.search(words) and not _NOT_UP.search(words):
-        return UnknownOutcome("no_answer", provider_id=provider_id)
-    return of_call(words)
+    """Why a send failed. `provider_id` is the id under which it may have left; None: it was not given one yet."""
+    certain = provider_id is None or any(known.search(words) for known in (_REFUSED, _NOT_UP, _NOBODY, _BEFORE))
+    return of_call(words) if certain else UnknownOutcome("no_answer", provider_id=provider_id)
 
 
 def of_call(words: str) -> SendError:
