@@ -60,7 +60,7 @@ class Setup:
             priority=5,
             concurrency=self.concurrency,
             max_concurrency=self.concurrency,
-            attempts=5,
+            attempts=3,
             backoff=0.5,
             timeout=self.timeout,
             lane_rate_per_minute=self.lane_rate,
