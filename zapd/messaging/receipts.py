@@ -9,6 +9,7 @@ from zapd.messaging.accounts import Commit
 from zapd.messaging.metrics import MessageMetrics
 from zapd.model.message import ONLY, RANK, Direction, Message, MessageStatus, receipt_from
 from zapd.model.webhook import Severity
+from zapd.store.commands import Change
 from zapd.store.messages import MessageStore, ParkedReceipt
 from zapd.whatsapp.transport import Receipt
 
@@ -35,19 +36,26 @@ class Receipts:
         self._now_ms = now_ms
         self._metrics = metrics
 
-    async def apply(self, tenant: str, connection_id: str, receipts: Sequence[Receipt]) -> None:
+    async def apply(
+        self, tenant: str, connection_id: str, receipts: Sequence[Receipt], then: Sequence[Change] = ()
+    ) -> bool:
         """Move one message forward by the receipts that came for it, or park them until its provider id is known.
 
-        Receipts that came together are one step: the highest moves the message, the others give their times.
+        Receipts that came together are one step: the highest moves the message, the others give their times. `then` is
+        committed with the last step, when that moves the message; returns whether it was.
         """
-        for receipt, steps in _moves(receipts):
+        kept = False
+        moves = list(_moves(receipts))
+        for receipt, steps in moves:
+            kept = False
             message = await self._find(tenant, connection_id, receipt)
             if message is None:
                 await asyncio.gather(*[self._park(tenant, connection_id, each) for each in steps.values() or [receipt]])
                 # The provider id may have been saved between the look and the parking: look once more.
                 message = await self._find(tenant, connection_id, receipt)
             if message is not None:
-                await self._advance(message, receipt, steps)
+                kept = await self._advance(message, receipt, steps, then if receipt is moves[-1][0] else ())
+        return kept
 
     async def apply_parked(self, message: Message, provider_id: str) -> None:
         """Apply the receipts that came before the message knew this provider id."""
@@ -77,17 +85,18 @@ class Receipts:
         )
         await self._commit(self._messages.parked(parked))
 
-    async def _advance(self, message: Message, receipt: Receipt, steps: Steps) -> None:
+    async def _advance(self, message: Message, receipt: Receipt, steps: Steps, then: Sequence[Change] = ()) -> bool:
         current: Message | None = message
         # Somebody else may move the message between the look and the change: look again, at most once per rank.
         for _ in range(len(RANK)):
             if current is None or current.status not in receipt_from(receipt.status):
-                return
-            if await self._move(current, receipt, steps):
-                return
+                return False
+            if await self._move(current, receipt, steps, then):
+                return True
             current = await self._messages.get(message.tenant, message.id)
+        return False
 
-    async def _move(self, message: Message, receipt: Receipt, steps: Steps) -> bool:
+    async def _move(self, message: Message, receipt: Receipt, steps: Steps, then: Sequence[Change]) -> bool:
         fields: dict[str, Any] = {"provider_id": message.provider_id or receipt.provider_id}
         if receipt.status is MessageStatus.FAILED:
             to, announcement = MessageStatus.DLQ, self._failure(message, receipt)
@@ -100,7 +109,7 @@ class Receipts:
         change = self._messages.moved(
             message.tenant, message.id, to=to, frm=ONLY[message.status], at=receipt.at, **fields
         )
-        if await self._commit(change, *announcement.changes, jobs=announcement.jobs) is None:
+        if await self._commit(change, *announcement.changes, *then, jobs=announcement.jobs) is None:
             return False
         self._metrics.moved(message, to)
         return True

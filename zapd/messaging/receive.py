@@ -22,6 +22,7 @@ from zapd.messaging.accounts import (
 from zapd.messaging.inbound import Inbounds
 from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.session import Connection
+from zapd.store.commands import Change
 from zapd.store.inbox import InboxStore
 from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Receipt, Update
 
@@ -107,13 +108,17 @@ class Receiver:
         if stored is None or connection is None:
             return Done()  # past its retention, or the connection was deleted
         updates = self._accounts.parse(connection, stored.raw)
+        processed = self._inbox.processed(job.tenant, stored.id, self._now_ms())
+        kept = False
         if job.queue == RECEIVE:
             told = [update for update in updates if not isinstance(update, Receipt)]
             await self._keep_all(connection, told, again=stored.processed_at is not None)
         else:
-            await self._apply_receipts(connection, [update for update in updates if isinstance(update, Receipt)])
+            receipts = [update for update in updates if isinstance(update, Receipt)]
+            kept = await self._apply_receipts(connection, receipts, processed)
         failpoint.reached("receive.applied")
-        await self._commit(self._inbox.processed(job.tenant, stored.id, self._now_ms()))
+        if not kept:
+            await self._commit(processed)
         return Done()
 
     async def dead(self, job: Job, reason: str, error: str) -> None:
@@ -121,12 +126,13 @@ class Receiver:
         inbox_id = orjson.loads(job.payload)["inbox_id"]
         await self._commit(self._inbox.processed(job.tenant, inbox_id, self._now_ms(), f"{reason}: {error}"))
 
-    async def _apply_receipts(self, connection: Connection, receipts: Sequence[Receipt]) -> None:
+    async def _apply_receipts(self, connection: Connection, receipts: Sequence[Receipt], processed: Change) -> bool:
+        """Whether `processed` was committed with them."""
         groups = by_message(receipts)
-        if len(groups) == 1:  # the usual case, without the cost of a task
-            await self._receipts.apply(connection.tenant, connection.id, groups[0])
-            return
+        if len(groups) == 1:  # the usual case, without the cost of a task and of a commit
+            return await self._receipts.apply(connection.tenant, connection.id, groups[0], [processed])
         await asyncio.gather(*[self._receipts.apply(connection.tenant, connection.id, group) for group in groups])
+        return False
 
     async def _keep_all(
         self, connection: Connection, updates: Sequence[Inbound | AliasChange | Notice], *, again: bool

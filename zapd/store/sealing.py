@@ -7,7 +7,7 @@ backups too.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -27,6 +27,7 @@ MARK = b"\x00z1"  #: no JSON begins so; what does not begin so was stored before
 ERASED = b'{"erased":true}'  #: what is read of a body whose data key is gone
 _ID_BYTES, _NONCE_BYTES = 8, 12
 _HEAD = len(MARK) + _ID_BYTES
+_NONCES = 256  # drawn at once: a call of the system for each body costs more than sealing it
 
 _D = data_keys.c
 _ADDED = Insert(table=data_keys, columns=tuple(_D))
@@ -71,7 +72,9 @@ class Sealing:
         self._gone: set[bytes] = set()
         self._written: WeakKeyDictionary[Command, tuple[_Place, ...]] = WeakKeyDictionary()
         self._read: WeakKeyDictionary[Command | Lookup, tuple[_Place, ...]] = WeakKeyDictionary()
+        self._tenants: WeakKeyDictionary[Command, int] = WeakKeyDictionary()  # where its rows have the tenant
         self._making = asyncio.Lock()
+        self._nonces: Iterator[bytes] = iter(())
 
     # --- writing ---
 
@@ -100,8 +103,13 @@ class Sealing:
 
     def seal(self, plain: bytes, name: bytes, key_id: bytes) -> bytes:
         """One value of the column `name` (`table.column`)."""
-        nonce = self._random_bytes(_NONCE_BYTES)
+        nonce = next(self._nonces, None) or self._more_nonces()
         return b"".join((MARK, key_id, nonce, self._cipher(key_id).encrypt(nonce, plain, name)))
+
+    def _more_nonces(self) -> bytes:
+        drawn = self._random_bytes(_NONCE_BYTES * _NONCES)
+        self._nonces = iter([drawn[at : at + _NONCE_BYTES] for at in range(0, len(drawn), _NONCE_BYTES)])
+        return next(self._nonces)
 
     # --- reading ---
 
@@ -130,12 +138,14 @@ class Sealing:
         if key_id not in self._keys:
             self._gone.add(key_id)
             return ERASED
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  # see `_cipher`
-
         nonce, body = value[_HEAD : _HEAD + _NONCE_BYTES], value[_HEAD + _NONCE_BYTES :]
         try:
             return self._cipher(key_id).decrypt(nonce, body, name)
-        except InvalidTag:
+        except Exception as error:
+            from cryptography.exceptions import InvalidTag  # noqa: PLC0415  # see `_cipher`
+
+            if not isinstance(error, InvalidTag):
+                raise
             log.error("body.changed", column=name.decode(), key=key_id.hex())
             return ERASED
 
@@ -211,9 +221,12 @@ class Sealing:
 
     # --- which columns ---
 
-    @staticmethod
-    def _tenant_at(command: Command) -> int:
-        return next(i for i, column in enumerate(command.columns) if column.name == "tenant")
+    def _tenant_at(self, command: Command) -> int:
+        at = self._tenants.get(command)
+        if at is None:
+            at = next(i for i, column in enumerate(command.columns) if column.name == "tenant")
+            self._tenants[command] = at
+        return at
 
 
 def _known(known: "WeakKeyDictionary[Any, tuple[_Place, ...]]", shape: object, columns: Columns) -> tuple[_Place, ...]:
