@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import engine, main_job
+from tests.bench import deliveries, engine, main_job
 from tests.bench.rows import Row, save
 
 FILE = Path("build/bench.json")
@@ -22,6 +22,8 @@ CASES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "light": main_job.light,
     "way-sent": lambda: main_job.whole_way(["message.sent"]),
     "way-all": lambda: main_job.whole_way(["message.sent", "message.delivered", "message.read"]),
+    "webhooks": deliveries.deliveries,
+    "webhooks-slow": deliveries.slow_endpoint,
     "memory": main_job.memory,
     "engine": engine.engine,
     "sql": engine.with_sql,

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.rows import Row, row, save
-from tests.chaos import faults
+from tests.chaos import faults, hostile
 from tests.chaos.engine import SCENARIOS, Scenario, play
 from tests.chaos.run import Fault, one_run
 from tests.chaos.table import HEAD, Line
@@ -180,6 +180,7 @@ def scenarios() -> list[tuple[int, str, Callable[[], Awaitable[Line]]]]:
     found: list[tuple[int, str, Callable[[], Awaitable[Line]]]] = []
     found += [(one.number, one.name, partial(whole, one)) for one in DAEMON]
     found += [(one.number, f"engine: {one.name}", partial(engine, one)) for one in SCENARIOS]
+    found += [(hostile.NUMBER, "hostile receivers", partial(hostile.hostile_receivers, runs=RUNS))]
     found += [(24, "1,000 beside 1", neighbours), (31, "scripts against the model", model)]
     return sorted(found, key=lambda line: line[0])
 

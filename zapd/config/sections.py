@@ -57,6 +57,8 @@ class HttpConfig(Section):
     """Address and port of the API; loopback receivers of webhooks are allowed only while this is a loopback address."""
     body_limit: Annotated[Size, Field(ge=1024)] = 1024**2
     """Largest request body; a larger one is answered with 413."""
+    body_timeout: Positive = 30.0
+    """How long a request's body may take to arrive; a slower one is answered with 408."""
     trusted_proxies: Networks = ()
     """Networks whose X-Forwarded-For is believed; leave it empty when clients connect directly."""
 

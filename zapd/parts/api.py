@@ -94,6 +94,7 @@ class Api:
             ids=basis.ids,
             open_metrics=http.loopback_only,
             body_limit=http.body_limit,
+            body_timeout=http.body_timeout,
         )
         host, port = http.address
         self.server = Server(app=application, host=host, port=port)

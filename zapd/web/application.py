@@ -7,6 +7,7 @@ from aiohttp import web
 
 from zapd.ids import Ids
 from zapd.telemetry.metrics import HttpMetrics
+from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.audit import Audit
 from zapd.web.auth import Access
@@ -23,8 +24,12 @@ def build(
     ids: Ids,
     open_metrics: bool,
     body_limit: int,
+    body_timeout: float = 30.0,
 ) -> web.Application:
-    """The application. `given`: what handlers need; `open_metrics`: /metrics asks for no key; `body_limit` in bytes."""
+    """The application. `given`: what handlers need; `open_metrics`: /metrics asks for no key.
+
+    `body_limit` in bytes; `body_timeout` in seconds.
+    """
     routes = tuple(replace(r, scope=None) if r.path == METRICS and open_metrics else r for r in ALL)
     passage = gate(routes={r.handler: r for r in routes}, access=access, audit=audit, new_id=ids.ulid, metrics=metrics)
     app = web.Application(middlewares=[passage], client_max_size=body_limit)
@@ -36,6 +41,7 @@ def build(
     metrics.viewers.set_function(lambda: viewers.count)
     page_viewers = app[need.PAGE_VIEWERS] = need.Viewers()
     metrics.page_viewers.set_function(lambda: page_viewers.count)
+    app[bodies.BODY_TIMEOUT] = body_timeout
     app[need.ACCESS] = access
     app[need.AUDIT] = audit
     app[need.IDS] = ids

@@ -1,5 +1,8 @@
 """The bodies that clients send. An unknown field is an error: a misspelt one would be dropped in silence."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -29,6 +32,8 @@ from zapd.webhooks.endpoints import OVERLAP
 from zapd.whatsapp.sandbox_faults import Fault
 
 B = TypeVar("B", bound=BaseModel)
+#: Seconds that a body may take to arrive.
+BODY_TIMEOUT = web.AppKey("body_timeout", float)
 
 MAX_ITEMS = 10_000  #: jobs in one request, dead letters in one bulk call
 MAX_IDEMPOTENCY_KEY = 255  #: characters
@@ -380,7 +385,7 @@ class SandboxFaults(Body):
 async def parsed(request: web.Request, model: type[B]) -> B:
     """The body as `model`, straight from its bytes. An empty body counts as `{}`. Raises InvalidInput."""
     try:
-        return model.model_validate_json(await request.read() or b"{}")
+        return model.model_validate_json(await whole(request) or b"{}")
     except ValidationError as error:
         raise problems.of_validation(error) from None
 
@@ -388,10 +393,11 @@ async def parsed(request: web.Request, model: type[B]) -> B:
 async def raw(request: web.Request, limit: int) -> bytes:
     """The body as it came, for a route whose limit is not the general one."""
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(body))
+    async with _in_time(request):
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(body))
     return bytes(body)
 
 
@@ -401,6 +407,25 @@ def idempotency_key(request: web.Request) -> str | None:
     if key is not None and not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY:
         raise InvalidInput(FieldError("Idempotency-Key", f"1 to {MAX_IDEMPOTENCY_KEY} characters"))
     return key
+
+
+async def whole(request: web.Request) -> bytes:
+    """The body within the general limit. Raises aiohttp's own answers: 408 when it is slow, 413, 415."""
+    if request.content.is_eof() and "Content-Encoding" not in request.headers:  # it is here: no clock is needed
+        return await request.read()
+    async with _in_time(request):
+        return await request.read()
+
+
+@asynccontextmanager
+async def _in_time(request: web.Request) -> AsyncIterator[None]:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise web.HTTPUnsupportedMediaType(text="a body must not be compressed")
+    try:
+        async with asyncio.timeout(request.app[BODY_TIMEOUT]):
+            yield
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 def as_json(payload: Any, field: str = "payload") -> bytes:

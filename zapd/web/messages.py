@@ -79,7 +79,7 @@ async def send(request: web.Request) -> web.Response:
             expires_at=bodies.ms(body.expires_at),
             reply_to=body.reply_to,
             idempotency_key=idempotency_key,
-            fingerprint=hashlib.sha256(await request.read()).digest() if idempotency_key else None,
+            fingerprint=hashlib.sha256(await bodies.whole(request)).digest() if idempotency_key else None,
         )
     )
     shown = {"id": submitted.id, "status": submitted.status, "job_id": submitted.job_id}

@@ -22,6 +22,8 @@ from zapd.web.route import UNKNOWN, Route
 log = structlog.get_logger("zapd.web")
 
 REQUEST_ID = "X-Request-Id"
+#: Headers that decide something: two of them may mean one thing to a proxy and another to us.
+ONCE = ("Authorization", "X-Api-Key", "Idempotency-Key", "Content-Type")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 
@@ -58,6 +60,8 @@ def gate(
 
     async def _answered(request: web.Request, handler: Handler, route: Route, request_id: str) -> web.StreamResponse:
         try:
+            if any(len(request.headers.getall(name, ())) > 1 for name in ONCE):
+                return problems.problem(400, "a header that decides something came twice")
             await access.admit(request, route)
             return await handler(request)
         except PaceExceeded as error:

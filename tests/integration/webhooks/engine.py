@@ -24,6 +24,9 @@ class Engine:
         self._dispatcher = dispatcher
         self.finished = finished
 
+    async def limit(self, endpoint_id: str, *, per_minute: int, burst: int) -> None:
+        await self._broker.limit_lane(QUEUE, endpoint_id, per_minute=per_minute, burst=burst, cap=None)
+
     async def take(self, jobs: list[Job]) -> None:
         await self._broker.enqueue(jobs)
         self._dispatcher.wake(QUEUE)

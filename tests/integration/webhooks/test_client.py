@@ -83,7 +83,7 @@ async def request_of(reader: asyncio.StreamReader) -> bytes:
     return head
 
 
-async def test_the_receiver_gets_the_very_bytes_and_the_headers() -> None:
+async def test_pain_5_the_receiver_gets_the_very_bytes_and_the_headers() -> None:
     async with Receiver() as receiver, client_of() as client:
         answer = await client.post(receiver.url + "?a=b", headers=[("X-One", "1")], body=b'{"\xc3\xa9": 1}')
         assert (answer.status, answer.failure) == (204, None)
@@ -138,7 +138,7 @@ async def test_no_answer_at_all_runs_into_the_deadline() -> None:
         assert failed(await post(client, receiver.url)) == ("timeout", Owner.THEIRS)
 
 
-async def test_of_a_huge_answer_only_the_beginning_is_read() -> None:
+async def test_pain_3_of_a_huge_answer_only_the_beginning_is_read() -> None:
     sent = 0
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -227,7 +227,7 @@ async def test_the_connection_goes_to_the_vetted_address_and_names_the_host() ->
     assert receiver.received[0].headers["host"].startswith("hooks.test:")
 
 
-async def test_a_name_that_moves_to_a_private_address_is_judged_again_at_the_next_attempt() -> None:
+async def test_pain_21_a_name_that_moves_to_a_private_address_is_judged_again_at_the_next_attempt() -> None:
     names = {"hooks.test": ("127.0.0.1",)}
     async with Receiver() as receiver, client_of(names=names) as client:
         receiver.reply = Reply(200, headers={"Connection": "close"})
@@ -303,7 +303,7 @@ async def test_a_server_that_does_not_speak_tls() -> None:
 # --- connections ---
 
 
-async def test_a_connection_carries_many_attempts() -> None:
+async def test_pain_25_a_connection_carries_many_attempts() -> None:
     peers = set()
 
     async def respond(request: web.Request) -> web.StreamResponse:

@@ -54,7 +54,7 @@ async def test_the_job_is_on_the_endpoints_lane_and_its_id_follows_from_the_deli
     assert job.id == delivery.id.replace("dlv_", "job_")
 
 
-async def test_a_failure_is_kept_and_tried_again_with_the_same_id_and_a_fresh_timestamp(
+async def test_pain_22_a_failure_is_tried_again_with_the_same_id_and_a_fresh_timestamp(
     world: World, receiver: Receiver
 ) -> None:
     receiver.script.append(Reply(500, b"oh no"))
@@ -146,7 +146,7 @@ async def test_gone_from_a_url_that_was_changed_meanwhile_takes_nothing_back(wor
     assert await world.endpoints.get(TENANT, old.id) == moved
 
 
-async def test_the_deliveries_of_a_deleted_endpoint_are_canceled(world: World, receiver: Receiver) -> None:
+async def test_pain_16_the_deliveries_of_a_deleted_endpoint_are_canceled(world: World, receiver: Receiver) -> None:
     job = await one_job(world, receiver)
     await world.change(world.endpoints.deleted(TENANT, job.lane))
     assert await world.run(job) == Done()

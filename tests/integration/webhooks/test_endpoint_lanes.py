@@ -1,5 +1,6 @@
 """A receiver in trouble is its own trouble: the deliverer on the real queue."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,7 +18,7 @@ async def world(sqlite_url: str) -> AsyncIterator[World]:
         yield built
 
 
-async def test_a_receiver_that_does_not_answer_delays_nobody_else(
+async def test_pain_4_a_receiver_that_does_not_answer_delays_nobody_else(
     world: World, receiver: Receiver, redis_url: str
 ) -> None:
     async with Receiver() as quick, engine_for(world, redis_url, lane_cap=2) as engine:
@@ -35,7 +36,9 @@ async def test_a_receiver_that_does_not_answer_delays_nobody_else(
         await eventually(lambda: len(engine.finished) == 40)
 
 
-async def test_retries_end_in_the_dead_letters_and_are_told(world: World, receiver: Receiver, redis_url: str) -> None:
+async def test_pain_2_retries_end_in_the_dead_letters_and_are_told(
+    world: World, receiver: Receiver, redis_url: str
+) -> None:
     async with Receiver() as other, engine_for(world, redis_url, lane_cap=2) as engine:
         receiver.reply = Reply(500)
         await world.endpoint(receiver.url, types=["message.*"])
@@ -69,3 +72,27 @@ async def test_later_parks_the_endpoints_other_deliveries_too(world: World, rece
         ids = [received.headers["webhook-id"] for received in receiver.received]
         assert ids[0] == ids[1]  # the one that was put off goes first
         assert len(set(ids)) == 3
+
+
+async def test_pain_7_the_rate_of_an_endpoint_is_kept(world: World, receiver: Receiver, redis_url: str) -> None:
+    """Two at once, then ten a second: 8 deliveries take at least 0.6 s, whatever the machine does."""
+    async with engine_for(world, redis_url, lane_cap=4) as engine:
+        endpoint = await world.endpoint(receiver.url)
+        await engine.limit(endpoint.id, per_minute=600, burst=2)
+        started = asyncio.get_running_loop().time()
+        await engine.take([job for _ in range(8) for job in await world.happens()])
+        await eventually(lambda: len(engine.finished) == 8, within=20)
+        assert asyncio.get_running_loop().time() - started >= 0.55
+
+
+async def test_pain_2_a_disabled_endpoint_cancels_what_waits_for_it(
+    world: World, receiver: Receiver, redis_url: str
+) -> None:
+    async with engine_for(world, redis_url, lane_cap=1) as engine:
+        endpoint = await world.endpoint(receiver.url)
+        jobs = [job for _ in range(5) for job in await world.happens()]
+        await world.change(world.endpoints.disabled(endpoint, "by request"))
+        await engine.take(jobs)
+        await eventually(lambda: len(engine.finished) == 5)
+        assert receiver.received == []
+        assert {d.state for d in await world.deliveries.listed("t1")} == {DeliveryState.CANCELED}
