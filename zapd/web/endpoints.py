@@ -212,6 +212,7 @@ async def delete(request: web.Request) -> web.Response:
     endpoint = await _existing(request)
     rows = request.app[need.ENDPOINT_ROWS]
     await _keep(request, rows.deleted(endpoint.tenant, endpoint.id), rows.unnumbered(endpoint.tenant, endpoint.id))
+    await request.app[need.ENDPOINT_RENEWED](endpoint)  # nothing is remembered of it
     return web.Response(status=204)
 
 

@@ -1,5 +1,6 @@
 """Deliver again: one delivery at a person's wish, or what an endpoint missed in a time."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -110,7 +111,12 @@ class Resender:
         )
         if what.dry_run:
             return len(found)
-        return sum([await self._again(delivery, due_at=clock.next()) is not None for delivery in found])
+        count = 0
+        for start in range(0, len(found), PAGE):  # together they are one commit, or a few
+            some = found[start : start + PAGE]
+            again = await asyncio.gather(*[self._again(delivery, due_at=clock.next()) for delivery in some])
+            count += sum(delivery is not None for delivery in again)
+        return count
 
     async def _recover_missed(self, endpoint: Endpoint, what: Recover, clock: "_Schedule", most: int) -> int:
         count, after = 0, ""
@@ -118,9 +124,11 @@ class Resender:
             page = await self._events.undelivered_to(
                 endpoint.tenant, endpoint.id, since=what.since, until=what.until, after=after, limit=PAGE
             )
-            for event in page:
-                if count < most and self._wanted(endpoint, event):
-                    count += 1 if what.dry_run else await self._deliver(endpoint, event, clock)
+            wanted = [event for event in page if self._wanted(endpoint, event)][: most - count]
+            if what.dry_run:
+                count += len(wanted)
+            else:
+                count += sum(await asyncio.gather(*[self._deliver(endpoint, event, clock) for event in wanted]))
             if len(page) < PAGE:
                 break
             after = page[-1].id

@@ -64,12 +64,15 @@ class Standing:
         self._budget = budget
         self._now_ms = now_ms
         self._owing: set[str] = set()  # endpoints with failures in SQL that our memory of them does not show yet
+        self._forgiven: dict[str, Endpoint] = {}  # the memory of an endpoint that still shows what SQL forgave
 
     async def took(self, endpoint: Endpoint, guard: Change, *then: Change) -> None:
         """An attempt was taken: commit what follows from it, and forgive the failures before it."""
-        if endpoint.failures or endpoint.id in self._owing:
+        stale = endpoint.failures > 0 and self._forgiven.get(endpoint.id) is not endpoint
+        if stale or endpoint.id in self._owing:  # once, and not for each success until our memory is fresh
             then = (*then, self._endpoints.works(endpoint.tenant, endpoint.id))
             self._owing.discard(endpoint.id)
+            self._forgiven[endpoint.id] = endpoint
         await self._commit(guard, *then)
 
     async def failed(self, endpoint: Endpoint, *changes: Change) -> None:
@@ -80,6 +83,7 @@ class Standing:
             await self._commit(*changes)
             return
         self._owing.add(endpoint.id)
+        self._forgiven.pop(endpoint.id, None)
         failures, since, alerted = row[2:5]
         percent = failures * 100 // self._budget if self._budget else 0
         step = max((step for step in STEPS if step <= percent), default=0)

@@ -10,6 +10,7 @@ from tests.integration.webhooks.world import TENANT, World, world_on
 from tests.support.receiver import Receiver, Reply
 from zapd.jobs.job import Done, Job, Retry, Snooze
 from zapd.model.webhook import DeliveryState
+from zapd.store.commands import Change, Row
 from zapd.webhooks.pacing import BREAK_AFTER
 
 
@@ -162,3 +163,25 @@ async def test_several_that_were_under_way_together_are_one_later(world: World, 
     jobs = await jobs_of(world, 4)
     waits = await asyncio.gather(*[world.run(job) for job in jobs])
     assert set(waits) == {Snooze(1.0, park_lane=True)}
+
+
+async def test_failures_are_forgiven_once_and_not_at_every_success(world: World, receiver: Receiver) -> None:
+    """Else each success of a busy endpoint would be a statement of its own until the memory is fresh."""
+    await world.endpoint(receiver.url)
+    receiver.script.append(Reply(500))
+    failing, *others = await jobs_of(world, 4)
+    await world.run(failing)
+    await world.fanout.refresh()
+    (known,) = world.fanout.all_enabled()
+    assert known.failures == 1
+    writes: list[int] = []
+    commit = world.writer.commit
+
+    async def counted(guard: Change, *then: Change) -> Row | None:
+        writes.append(len(then))
+        return await commit(guard, *then)
+
+    world.writer.commit = counted  # type: ignore[method-assign]
+    for job in others:
+        await world.run(job)
+    assert writes == [2, 1, 1]  # the attempt, and once that it works

@@ -156,3 +156,17 @@ async def test_an_overlap_has_limits(rules: Endpoints, overlap: float) -> None:
     endpoint = await made(rules)
     with pytest.raises(InvalidInput, match="overlap"):
         rules.rotated(endpoint, overlap=overlap)
+
+
+async def test_both_kinds_of_secret_rotate_side_by_side(rules: Endpoints) -> None:
+    endpoint = await rules.made(tenant="t", url="https://example.com", signing=["v1", "v1a"])
+    rotated = rules.rotated(rules.rotated(rules.rotated(rules.rotated(endpoint))))
+    assert [secret.value.partition("_")[0] for secret in rotated.secrets] == ["whsec"] * 3 + ["whsk"] * 3
+    newest = [secret for secret in rotated.secrets if secret.expires_at is None]
+    assert [secret.value.partition("_")[0] for secret in newest] == ["whsec", "whsk"]
+
+
+async def test_one_secret_does_not_do_for_two_kinds(rules: Endpoints) -> None:
+    with pytest.raises(InvalidInput) as error:
+        await rules.made(tenant="t", url="https://example.com", signing=["v1", "v1a"], secret="whsec_" + "A" * 43 + "=")
+    assert [field.field for field in error.value.fields] == ["secret"]
