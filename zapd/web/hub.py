@@ -110,7 +110,7 @@ def shown(definition: Definition) -> dict[str, Any]:
 
 async def given(request: web.Request) -> dict[str, Any]:
     """The body as it was given, an object. Raises InvalidInput."""
-    raw = await request.read()
+    raw = await bodies.whole(request)
     try:
         found = orjson.loads(raw or b"{}")
     except orjson.JSONDecodeError as error:

@@ -135,7 +135,7 @@ class Resender:
         return count
 
     def _wanted(self, endpoint: Endpoint, event: Event) -> bool:
-        own = event.category is not Category.STATE and event.category is not Category.SYSTEM
+        own = event.category in (Category.OWN, Category.INBOUND)
         return (own or self._public(event.type)) and why_not(endpoint, event) is None
 
     async def _deliver(self, endpoint: Endpoint, event: Event, clock: "_Schedule") -> bool:

@@ -8,7 +8,7 @@ from tests.integration.webhooks.world import TENANT, World
 from tests.support.receiver import Receiver, Reply
 from zapd.errors import Conflict
 from zapd.jobs.job import Done
-from zapd.model.webhook import DeliveryState
+from zapd.model.webhook import Category, DeliveryState
 from zapd.webhooks.ping import is_proven, newest, proven, without_old
 from zapd.webhooks.resend import Recover
 
@@ -56,6 +56,18 @@ async def test_pain_20_a_recovery_keeps_to_a_period_and_a_rate(world: World, rec
     now = world.clock.now_ms()
     assert found.missed == 2
     assert [job.due_at for job in world.take_jobs()] == [now + 1000, now + 2000]
+
+
+async def test_what_no_endpoint_may_have_is_not_recovered_either(world: World, receiver: Receiver) -> None:
+    """The trail of access is in the same log."""
+    endpoint = await world.endpoint(receiver.url)
+    for category in (Category.ACCESS, Category.SYSTEM, Category.STATE):
+        told = world.announcer.announce(
+            "access.denied", tenant=TENANT, at=world.clock.now_ms(), data={}, category=category
+        )
+        await world.commit(*told.changes, jobs=told.jobs)
+    found = await world.resender.recover(TENANT, endpoint.id, all_time(world, only_failed=False, dry_run=True))
+    assert found.missed == 0
 
 
 async def test_pain_14_a_resend_is_sent_although_it_was_delivered(world: World, receiver: Receiver) -> None:
