@@ -7,16 +7,17 @@ memory here only saves a read per message and is never older than `REMEMBER` sec
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from zapd.announce import Announcer
+from zapd.announce import Announcer, iso
 from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
 from zapd.ids import Ids
 from zapd.jobs.job import Done, Job, Outcome
 from zapd.model.message import Message
+from zapd.model.pace import NO_LIMITS, Limits
 from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName, key_of, sources
 from zapd.model.webhook import Endpoint, Severity
 from zapd.store.commands import Change, Row
@@ -33,6 +34,7 @@ from zapd.whatsapp.transport import (
     NotConnected,
     QrCode,
     RemoteMedia,
+    Resolved,
     SendError,
     SendResult,
     StateChange,
@@ -75,6 +77,18 @@ class CreateConnection:
     config: Mapping[str, Any]
     webhook_url: str | None = None
     rate_per_minute: int | None = None
+    limits: Limits = NO_LIMITS
+    on_ambiguous: OnAmbiguous | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateConnection:
+    """What to change of a connection; None and empty stay as they are. `config` is the transport's own settings."""
+
+    label: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    rate_per_minute: int | None = None
+    limits: Limits = NO_LIMITS
     on_ambiguous: OnAmbiguous | None = None
 
 
@@ -98,6 +112,7 @@ class Kind:
     rate_per_minute: int | None = None  #: where none is asked for
     #: Seconds after a contact's message in which one may write freely; None: always.
     window: Callable[[Connection], float | None] = lambda _: None
+    limits: Limits = NO_LIMITS  #: where a connection has none of its own
 
 
 class Sessions:
@@ -206,6 +221,31 @@ class Sessions:
         except SendError:
             return None
 
+    def limits(self, connection: Connection) -> Limits:
+        """Its limits beyond the messages a minute, with the defaults of its transport."""
+        return connection.limits.over(self._kinds[connection.transport].limits)
+
+    async def hold_new_contacts(self, connection: Connection, until: int) -> None:
+        """Until then (ms) nobody is written to who never wrote. A longer hold stays."""
+        latest = await self._connections.get(connection.tenant, connection.id)
+        if latest is None or (latest.new_contacts_until or 0) >= until:
+            return
+        event = self._announcer.announce(
+            "connection.restricted",
+            tenant=connection.tenant,
+            at=self._now_ms(),
+            data={"reason": "reachout_restricted", "new_contacts_until": iso(until)},
+            connection_id=connection.id,
+            severity=Severity.WARNING,
+        )
+        held = self._connections.new_contacts_held(connection.tenant, connection.id, until)
+        await self._commit(held, *event.changes, jobs=event.jobs)
+        self._known.pop((connection.tenant, connection.id), None)
+
+    async def resolve(self, connection: Connection, numbers: Sequence[str]) -> Resolved | None:
+        """How WhatsApp spells one of these numbers; None: none is there. Raises a SendError."""
+        return await self._live(connection.tenant, connection.id).resolve_number(numbers)
+
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""
         return self._kinds[connection.transport].parse(connection, raw)
@@ -245,6 +285,7 @@ class Sessions:
             config=orjson.dumps(dict(kind.complete(request.config))),
             on_ambiguous=request.on_ambiguous or ON_AMBIGUOUS[request.transport],
             rate_per_minute=request.rate_per_minute or kind.rate_per_minute,
+            limits=request.limits,
             created_at=now,
             job_id=job.id,
         )
@@ -294,6 +335,31 @@ class Sessions:
         with suppress(Unavailable):  # when Redis loses its data, only what is to be connected gets its rate back
             await self._limit_lane(connection)
         await self._manager.resume(connection)
+        return await self._existing(tenant, connection_id)
+
+    async def update(self, tenant: str, connection_id: str, request: UpdateConnection) -> Connection:
+        """New settings; what is not given stays. A session whose transport's own settings change connects anew.
+
+        Raises NotFound, Conflict (closed), InvalidInput.
+        """
+        connection = await self._open_one(tenant, connection_id)
+        config = orjson.loads(connection.config) | dict(request.config)
+        self._kinds[connection.transport].check_config(config)
+        changed = replace(
+            connection,
+            label=request.label or connection.label,
+            config=orjson.dumps(config),
+            rate_per_minute=request.rate_per_minute or connection.rate_per_minute,
+            on_ambiguous=request.on_ambiguous or connection.on_ambiguous,
+            limits=request.limits.over(connection.limits),
+        )
+        await self._commit(self._connections.updated(changed))
+        with suppress(Unavailable):
+            await self._limit_lane(changed)
+        latest = await self._existing(tenant, connection_id)
+        if request.config and connection.desired is Desired.CONNECTED:
+            await self._manager.close(tenant, connection_id)
+            await self._manager.start(latest)
         return await self._existing(tenant, connection_id)
 
     async def pair(self, tenant: str, connection_id: str, *, phone: str | None = None) -> Connection:

@@ -51,6 +51,7 @@ class FakeZapi:
         self.calls: list[tuple[str, str]] = []  #: method and operation of everything that was asked
         self.settings: Json = {}
         self.numbers: dict[str, str] = {}  #: asked for → as WhatsApp spells it; others are not on WhatsApp
+        self.lookup_answer: Json | None = None  #: instead of what `numbers` says
         self.hook_url: str | None = None
         self._receipts = receipts
         self._troubles: deque[Trouble] = deque()
@@ -177,6 +178,8 @@ class FakeZapi:
         return web.json_response({"value": True})
 
     async def _post_phone_exists_batch(self, request: web.Request) -> web.StreamResponse:
+        if self.lookup_answer is not None:
+            return web.json_response(self.lookup_answer)
         found = []
         for phone in (await request.json())["phones"]:
             number = self.numbers.get(phone)

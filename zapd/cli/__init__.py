@@ -31,6 +31,7 @@ _COMMANDS = {
     "endpoints": "endpoints",
     "deliveries": "deliveries",
     "keys": "keys",
+    "contacts": "contacts",
     "tenants": "tenants",
     "doctor": "doctor",
 }

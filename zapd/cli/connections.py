@@ -67,6 +67,19 @@ def qr(api: Client, out: Output, connection: str) -> None:
 
 @connections.command()
 @click.argument("connection")
+@click.option("--label")
+@click.option("--config-json", help="Settings to change, as a JSON object; `-` reads them from standard input.")
+@client_command
+def update(api: Client, out: Output, connection: str, label: str | None, config_json: str | None) -> None:
+    """Change its label, its settings or its pace; what is not given stays."""
+    body: dict[str, object] = {"label": label} if label else {}
+    if config_json is not None:
+        body["config"] = json_argument(config_json, "--config-json")
+    out.one(api.call("PATCH", f"/connections/{connection}", body).data)
+
+
+@connections.command()
+@click.argument("connection")
 @client_command
 def close(api: Client, out: Output, connection: str) -> None:
     """Close it for good."""

@@ -29,6 +29,13 @@ def problems(config: Config) -> Iterator[Problem]:
     for name, schedule in config.schedules.items():
         yield from _schedule(name, schedule, {q: queue for q, queue in config.queues.items() if queue.action})
     yield from _times(config)
+    limits = config.limits
+    if limits.new_contacts_per_day and limits.new_contacts_first_day > limits.new_contacts_per_day:
+        yield Problem(
+            ("limits", "new_contacts_first_day"),
+            f"should be at most new_contacts_per_day ({limits.new_contacts_per_day})",
+            (("limits", "new_contacts_per_day"),),
+        )
     yield from _one_place_only(config)
     if config.redis.password and config.redis.url == "embedded":
         yield Problem(

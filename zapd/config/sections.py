@@ -31,6 +31,7 @@ from zapd.config.values import (
 
 Positive = Annotated[Duration, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class Section(BaseModel):
@@ -110,6 +111,16 @@ class LimitsConfig(Section):
     """Messages a minute that one WhatsApp session sends at most, across all daemons."""
     session_burst: Count = 10
     """Messages that an idle session may send at once before the rate holds it back."""
+    recipient_per_minute: Whole = 20
+    """Messages a minute to one person on Z-API and WhatsApp Web; the Cloud API has 10, its own; 0 for no limit."""
+    recipient_burst: Count = 10
+    """Messages to one person that may leave at once; on the Cloud API 45."""
+    new_contacts_per_day: Whole = 250
+    """People whom a session of Z-API or WhatsApp Web writes to first, in 24 hours; 0 for no limit."""
+    new_contacts_first_day: Whole = 50
+    """As many on the first day; each further day a quarter more, up to new_contacts_per_day; 0 for no warm-up."""
+    lookups_per_minute: Whole = 20
+    """Questions a minute and session whether a number is on WhatsApp: many at once get it banned; 0 for no limit."""
     # A fuse against a runaway loop, not a pace: 20,000 requests/s is above what one daemon can accept, so that a
     # load test or a bulk import with a single key is never throttled by accident.
     key_per_minute: Count = 1_200_000
@@ -196,6 +207,15 @@ class SandboxConfig(Section):
     """How long the simulated network takes to answer a send, and between the receipts."""
     auto_reply: bool = True
     """Whether the simulated contact answers each message."""
+
+
+class ContactsConfig(Section):
+    """Whoever does not want messages gets none."""
+
+    opt_out_words: Words = ("STOP", "SAIR", "PARAR")
+    """A contact who writes one of these, and nothing else, gets no more messages; case and signs do not matter."""
+    opt_in_words: Words = ("START", "VOLTAR")
+    """One of these takes it back."""
 
 
 class SessionsConfig(Section):
@@ -316,6 +336,8 @@ class RetentionConfig(Section):
     """Files of messages, counted from their last use; one that a waiting message needs stays."""
     media_uploads: Annotated[Duration, Field(gt=0, le=29 * 86_400)] = 25 * 86_400.0
     """Ids of files that Meta holds for us; it drops them after 30 days."""
+    numbers: Positive = 7 * 86_400.0
+    """How WhatsApp spells numbers; then they are looked up again."""
     completed_jobs: Positive = 3_600.0
     """Completed jobs in Redis, for a look at what just ran; at most 100 per queue."""
     dead_jobs: Positive = 7 * 86_400.0
@@ -366,6 +388,7 @@ class Config(Section):
     web: WebConfig = WebConfig()
     sandbox: SandboxConfig = SandboxConfig()
     sessions: SessionsConfig = SessionsConfig()
+    contacts: ContactsConfig = ContactsConfig()
     media: MediaConfig = MediaConfig()
     drain: DrainConfig = DrainConfig()
     retention: RetentionConfig = RetentionConfig()

@@ -7,11 +7,13 @@ from typing import Any
 import orjson
 
 from zapd.announce import Announcer, iso
+from zapd.contacts import shown
 from zapd.ids import Ids
 from zapd.jobs.job import Job
 from zapd.media.downloads import Downloads
 from zapd.messaging.accounts import PRIORITY, Commit
 from zapd.messaging.metrics import MessageMetrics
+from zapd.model.contact import Contact
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
 from zapd.model.webhook import Severity
@@ -28,7 +30,8 @@ _NOT_WRITTEN = frozenset({"system"})
 class Inbounds:
     """Keeps what came in. A second time, it is known by its provider id and nothing happens.
 
-    `on_aliases` hears of the ids that belong to one person, before the message that told them is kept.
+    `on_aliases` hears of the ids that belong to one person, before the message that told them is kept, and gives the
+    contact.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Inbounds:
         downloads: Downloads,
         announcer: Announcer,
         commit: Commit,
-        on_aliases: Callable[[Connection, Inbound | AliasChange], Awaitable[None]],
+        on_aliases: Callable[[Connection, Inbound | AliasChange], Awaitable[Contact | None]],
         ids: Ids,
         now_ms: Callable[[], int],
         metrics: MessageMetrics,
@@ -59,13 +62,15 @@ class Inbounds:
         if isinstance(update, Notice):
             await self._notice(connection, update)
             return
-        await self._on_aliases(connection, update)
+        contact = await self._on_aliases(connection, update)
         if isinstance(update, Inbound):
-            await self._message(connection, update)
+            await self._message(connection, update, contact)
 
-    async def _message(self, connection: Connection, inbound: Inbound) -> None:
+    async def _message(self, connection: Connection, inbound: Inbound, contact: Contact | None) -> None:
         message = self._made(connection, inbound)
         data, changes, jobs = await self._data(message, inbound), self._wrote(message, inbound), list[Job]()
+        if contact is not None:
+            data["contact"] = shown(contact)
         if inbound.media is not None:
             item, added, job = self._downloads.expected(message, inbound.media)
             message, data = self._with_file(message, data, item.id, self._downloads.shown(item))

@@ -20,6 +20,7 @@ from zapd.messaging.accounts import (
     Commit,
 )
 from zapd.messaging.inbound import Inbounds
+from zapd.messaging.people import People
 from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.session import Connection
 from zapd.store.commands import Change
@@ -39,6 +40,7 @@ class Receiver:
         inbox: InboxStore,
         receipts: Receipts,
         inbounds: Inbounds,
+        people: People,
         commit: Commit,
         ids: Ids,
         now_ms: Callable[[], int],
@@ -47,6 +49,7 @@ class Receiver:
         self._inbox = inbox
         self._receipts = receipts
         self._inbounds = inbounds
+        self._people = people
         self._commit = commit
         self._ids = ids
         self._now_ms = now_ms
@@ -128,6 +131,7 @@ class Receiver:
 
     async def _apply_receipts(self, connection: Connection, receipts: Sequence[Receipt], processed: Change) -> bool:
         """Whether `processed` was committed with them."""
+        await self._people.heard(connection, receipts)
         groups = by_message(receipts)
         if len(groups) == 1:  # the usual case, without the cost of a task and of a commit
             return await self._receipts.apply(connection.tenant, connection.id, groups[0], [processed])

@@ -7,6 +7,8 @@ sent; in between nobody knows, unless the transport can trace it, and the connec
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -14,12 +16,15 @@ import structlog
 
 from zapd import failpoint
 from zapd.announce import Announcer
-from zapd.errors import Unavailable
+from zapd.errors import Conflict, Unavailable
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.messaging.accounts import Accounts, Commit
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
+from zapd.messaging.pace import Pace
+from zapd.messaging.people import OPTED_OUT, People
 from zapd.messaging.receipts import Receipts
+from zapd.messaging.spelling import Spelling
 from zapd.model.message import ONLY, Message, MessageStatus, sources
 from zapd.model.session import OnAmbiguous, SessionState
 from zapd.model.webhook import Severity
@@ -52,6 +57,9 @@ class Sender:
         messages: MessageStore,
         receipts: Receipts,
         enclosing: Enclosing,
+        people: People,
+        pace: Pace,
+        spelling: Spelling,
         announcer: Announcer,
         commit: Commit,
         now_ms: Callable[[], int],
@@ -61,6 +69,9 @@ class Sender:
         self._messages = messages
         self._receipts = receipts
         self._enclosing = enclosing
+        self._people = people
+        self._pace = pace
+        self._spelling = spelling
         self._announcer = announcer
         self._commit = commit
         self._now_ms = now_ms
@@ -74,9 +85,12 @@ class Sender:
         if not expired:
             if not self._accounts.connected(job.tenant, body["connection_id"]):
                 return await self._not_connected(job.tenant, body["connection_id"])
+            peer = await self._addressee(job, body)
+            if not isinstance(peer, str):
+                return peer
             message = await self._claim(job, body, now)
             if message is not None:
-                return await self._transmit(message)
+                return await self._transmit(message, peer or message.peer)
         message = await self._messages.get(job.tenant, body["message_id"])
         if message is not None and message.status is S.SENDING:
             return await self._settle(message, expired=expired)
@@ -85,6 +99,26 @@ class Sender:
         if message is not None and message.status is S.SENT and message.provider_id is not None:
             await self._receipts.apply_parked(message, message.provider_id)  # if an earlier run died before it did
         return Done()  # sent, canceled, held: somebody settled it before this run
+
+    async def _addressee(self, job: Job, body: dict[str, str]) -> str | Outcome:
+        """Where to send to, or why not now; empty for a job of an older release, which does not say."""
+        peer = body.get("to")
+        connection = await self._accounts.find(job.tenant, body["connection_id"])
+        if peer is None or connection is None:
+            return ""
+        if await self._people.opted_out(job.tenant, peer) is not None:
+            return Discard("opted_out", "the contact wants no messages")
+        wait = await self._pace.before(connection, peer, body["message_id"])
+        if wait is None:
+            try:
+                found = await self._spelling.of(connection, peer)
+            except Permanent as error:
+                return Discard(error.code, error.detail)
+            if isinstance(found, str):
+                return found
+            wait = found
+        log.debug("send.waits", message_id=body["message_id"], seconds=wait.seconds, why=wait.why)
+        return Snooze(wait.seconds)
 
     async def _not_connected(self, tenant: str, connection_id: str) -> Outcome:
         connection = await self._accounts.find(tenant, connection_id)
@@ -111,10 +145,11 @@ class Sender:
         row = await self._commit(self._messages.claimed(job.tenant, message_id, now), *event.changes)
         return None if row is None else self._counted(row, S.SENDING)
 
-    async def _transmit(self, message: Message) -> Outcome:
+    async def _transmit(self, message: Message, peer: str) -> Outcome:
         failpoint.reached("send.claimed")
+        spelt = message if peer == message.peer else replace(message, peer=peer)
         try:
-            result = await self._accounts.send(message, await self._enclosing.of(message))
+            result = await self._accounts.send(spelt, await self._enclosing.of(message))
         except SendError as error:
             log.info("send.failed", message_id=message.id, connection_id=message.connection_id, code=error.code)
             return await self._after(message, error)
@@ -130,6 +165,8 @@ class Sender:
         if await self._record(moved, *event.changes, jobs=event.jobs):
             self._metrics.sent(message, at)
         failpoint.reached("send.recorded")
+        with suppress(Unavailable, Conflict):  # it is sent and recorded, whatever becomes of what we know of people
+            await self._people.sent(message, result.peer, at)
         await self._receipts.apply_parked(message, result.provider_id)
         return Done()
 
@@ -152,7 +189,13 @@ class Sender:
             case UnknownOutcome():
                 return await self._doubt(message, error)
             case Permanent():
+                if error.code in OPTED_OUT:
+                    await self._people.refused(message.tenant, message.peer, error.code)
                 return Discard(error.code, error.detail)  # `dead` moves the message
+            case PauseNewContacts():
+                connection = await self._accounts.find(message.tenant, message.connection_id)
+                if connection is not None:
+                    await self._pace.hold_new_people(connection, error.wait)
             case RetryAt(wait=None):
                 await self._move(message, S.FAILED, "message.retrying", error)
                 return Retry(str(error))
@@ -190,7 +233,7 @@ class Sender:
     async def _transmit_again(self, message: Message, policy: OnAmbiguous, error: SendError) -> Outcome:
         log.warning("send.repeated", message_id=message.id, connection_id=message.connection_id, policy=policy)
         again = await self._move(message, S.SENDING, "message.resending", error, severity=Severity.WARNING)
-        return Done() if again is None else await self._transmit(again)
+        return Done() if again is None else await self._transmit(again, again.peer)
 
     async def _policy(self, message: Message) -> OnAmbiguous:
         connection = await self._accounts.find(message.tenant, message.connection_id)

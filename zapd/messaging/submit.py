@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -15,6 +15,7 @@ from zapd.media.library import Attached
 from zapd.messaging.accounts import PRIORITY, RETRY_PRIORITY, SEND, Accounts, Commit
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
+from zapd.model.contact import Contact
 from zapd.model.message import ONLY, RETRYABLE, Direction, Message, MessageStatus, sources
 from zapd.model.session import Connection, SessionState, key_of
 from zapd.store.commands import Change
@@ -61,6 +62,14 @@ class Attach(Protocol):
     ) -> Awaitable[Attached]: ...
 
 
+class Prepared(NamedTuple):
+    """A message that was checked, with what is committed for it."""
+
+    message: Message
+    job: Job
+    changes: Sequence[Change]
+
+
 class Messaging:
     """The API's side of messages."""
 
@@ -77,6 +86,7 @@ class Messaging:
         enclosing: Enclosing,
         attach: Attach,
         check_window: Callable[[Connection, str, str], Awaitable[None]],
+        opted_out: Callable[[str, str], Awaitable[Contact | None]],
         recipient: Callable[[str], str],
         check_content: Callable[[str, Any, frozenset[str], bool], None],
         ids: Ids,
@@ -93,6 +103,7 @@ class Messaging:
         self._enclosing = enclosing
         self._attach = attach
         self._check_window = check_window
+        self._opted_out = opted_out
         self._recipient = recipient
         self._check_content = check_content
         self._ids = ids
@@ -116,7 +127,8 @@ class Messaging:
                 raise
             return first
 
-    async def _submit(self, request: Submit) -> Submitted:
+    async def prepared(self, request: Submit) -> Prepared:
+        """Check a message, and make what is committed for it. Raises as `submit`."""
         connection = await self._accounts.find(request.tenant, request.connection_id)
         if connection is None:
             raise NotFound(f"there is no connection {request.connection_id}")
@@ -125,13 +137,16 @@ class Messaging:
         message = self._message_of(request, await self._checked(request, connection))
         files = await self._attach(message.tenant, message.id, message.type, message.payload, send_at=message.send_at)
         message = message if files.payload is message.payload else replace(message, payload=files.payload)
-        job = self._send_job(message, at=message.created_at)
+        return Prepared(message, self._send_job(message, at=message.created_at), files.changes)
+
+    async def _submit(self, request: Submit) -> Submitted:
+        message, job, changes = await self.prepared(request)
         if request.idempotency_key is not None:
-            return await self._submit_once(request, message, job, files.changes)
+            return await self._submit_once(request, message, job, changes)
         added: Change = self._messages.added(message)
         if request.message_id is not None:
             added = self._messages.added_new(message)
-        if await self._commit(added, *files.changes, jobs=[job]) is None:
+        if await self._commit(added, *changes, jobs=[job]) is None:
             raise Conflict(f"message {message.id} exists already")
         self._metrics.submitted(message)
         return Submitted(id=message.id, job_id=job.id)
@@ -139,6 +154,10 @@ class Messaging:
     async def _checked(self, request: Submit, connection: Connection) -> str:
         """Whom it goes to, after everything in it was checked. Raises InvalidInput."""
         peer = self._recipient(request.to)
+        out = await self._opted_out(request.tenant, peer)
+        if out is not None:
+            rule = f"is contact {out.id}, who wants no messages ({out.opted_out_by}); it can opt in again"
+            raise InvalidInput(FieldError("to", rule))
         await self._check_window(connection, peer, request.type)
         payload, can = orjson.loads(request.payload), self._accounts.capabilities(connection)
         self._check_content(request.type, payload, can, request.reply_to is not None)
@@ -174,7 +193,12 @@ class Messaging:
 
     def _send_job(self, message: Message, *, at: int) -> Job:
         assert message.job_id is not None
-        body = {"message_id": message.id, "connection_id": message.connection_id, "expires_at": message.expires_at}
+        body = {
+            "message_id": message.id,
+            "connection_id": message.connection_id,
+            "expires_at": message.expires_at,
+            "to": message.peer,
+        }
         return Job(
             id=message.job_id,
             queue=SEND,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from zapd.model.access import DEFAULT_TENANT
+from zapd.model.pace import NO_LIMITS, Limits
 
 
 class TransportName(StrEnum):
@@ -99,6 +100,8 @@ class Connection:
     qr_expires_at: int | None = None
     pairing_code: str | None = None  #: to type on the phone instead of scanning `qr`
     pairing_code_expires_at: int | None = None
+    limits: Limits = NO_LIMITS  #: its own; the transport's defaults stand where it has none
+    new_contacts_until: int | None = None  #: until then nobody is written to who never wrote
 
     @property
     def key(self) -> str:

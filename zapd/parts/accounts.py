@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from zapd.backoff import Backoff
 from zapd.config import Config
 from zapd.media.uploads import ConnectionUploads
+from zapd.model.pace import Limits
 from zapd.model.session import Connection, TransportName
 from zapd.parts import zapi
 from zapd.parts.basis import Basis, now_ms
@@ -24,6 +26,7 @@ from zapd.whatsapp.credentials import SqlCredentials
 from zapd.whatsapp.manager import Pulse, SessionManager
 from zapd.whatsapp.metrics import SessionMetrics
 from zapd.whatsapp.sandbox import SandboxTransport
+from zapd.whatsapp.sandbox_contacts import SandboxSettings
 from zapd.whatsapp.sandbox_ledger import SqlLedger
 from zapd.whatsapp.sandbox_network import SandboxNetwork
 from zapd.whatsapp.zapi import ZapiTransport
@@ -34,13 +37,19 @@ def check_cloud_config(config: Mapping[str, Any]) -> None:
     CloudConfig.read(orjson.dumps(dict(config)))
 
 
+def check_sandbox_config(config: Mapping[str, Any]) -> None:
+    """Raises InvalidInput naming every wrong key."""
+    SandboxSettings.read(orjson.dumps(dict(config)))
+
+
 SANDBOX = Kind(
     capabilities=SandboxTransport.capabilities,
-    check_config=lambda _config: None,
+    check_config=check_sandbox_config,
     parse=lambda _connection, raw: sandbox_wire.parse(raw),
 )
 CLOUD = Kind(
     capabilities=CloudTransport.capabilities,
+    limits=Limits(recipient_per_minute=10, recipient_burst=45),  # Meta's pair rate, wire facts §1.10
     check_config=check_cloud_config,
     parse=lambda connection, raw: cloud.parse(CloudConfig.read(connection.config), raw),
     window=lambda connection: cloud.window(CloudConfig.read(connection.config)),
@@ -53,7 +62,7 @@ def kinds_of(config: Config) -> Mapping[TransportName, Kind]:
         TransportName.SANDBOX: SANDBOX,
         TransportName.CLOUD: CLOUD,
         TransportName.ZAPI: zapi.kind_of(config),
-        TransportName.WEB: WEB,
+        TransportName.WEB: replace(WEB, limits=zapi.unofficial(config)),
     }
 
 

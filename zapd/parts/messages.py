@@ -1,15 +1,19 @@
 """The life of a message: submit, send, receive, receipts."""
 
+from zapd.contacts import Contacts, Words
+from zapd.messaging.bulk import Bulk
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.inbound import Inbounds
 from zapd.messaging.metrics import MessageMetrics
+from zapd.messaging.pace import Pace
+from zapd.messaging.people import People
 from zapd.messaging.presence import Presence
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.receive import Receiver
 from zapd.messaging.send import Sender
+from zapd.messaging.spelling import Spelling
 from zapd.messaging.submit import Messaging
 from zapd.messaging.windows import Windows
-from zapd.model.session import Connection
 from zapd.parts.accounts import KINDS, Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
@@ -17,7 +21,6 @@ from zapd.parts.media import Media
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.whatsapp import content, numbers
-from zapd.whatsapp.transport import AliasChange, Inbound
 
 
 class Messages:
@@ -36,6 +39,31 @@ class Messages:
         self.receipts = Receipts(
             messages=storage.messages, announcer=announcer, commit=commit, now_ms=now_ms, metrics=self.metrics
         )
+        self.contacts = Contacts(
+            rows=storage.contacts,
+            announcer=announcer,
+            commit=commit,
+            ids=basis.ids,
+            now_ms=now_ms,
+            words=Words(out=basis.config.contacts.opt_out_words, back=basis.config.contacts.opt_in_words),
+        )
+        self.pace = Pace(
+            peers=storage.peers,
+            windows=storage.windows,
+            limits_of=sessions.limits,
+            hold=sessions.hold_new_contacts,
+            now_ms=now_ms,
+        )
+        people = People(
+            contacts=self.contacts, pace=self.pace, accounts=sessions, messages=storage.messages, commit=commit
+        )
+        spelling = Spelling(
+            accounts=sessions,
+            peers=storage.peers,
+            commit=commit,
+            per_minute=lambda connection: sessions.limits(connection).lookups_per_minute,
+            now_ms=now_ms,
+        )
         enclosing = Enclosing(messages=storage.messages, files_of=media.library.files_of)
         self.messaging = Messaging(
             accounts=sessions,
@@ -48,6 +76,7 @@ class Messages:
             enclosing=enclosing,
             attach=media.library.attach,
             check_window=Windows(accounts=sessions, store=storage.windows, now_ms=now_ms).check,
+            opted_out=self.contacts.opted_out,
             recipient=numbers.recipient,
             check_content=content.validate,
             ids=basis.ids,
@@ -55,11 +84,22 @@ class Messages:
             metrics=self.metrics,
         )
         self.presence = Presence(accounts=sessions, messages=storage.messages, windows=storage.windows)
+        self.bulk = Bulk(
+            prepare=self.messaging.prepared,
+            messages=storage.messages,
+            idempotency=storage.idempotency,
+            commit=commit,
+            now_ms=now_ms,
+            metrics=self.metrics,
+        )
         self.sender = Sender(
             accounts=sessions,
             messages=storage.messages,
             receipts=self.receipts,
             enclosing=enclosing,
+            people=people,
+            pace=self.pace,
+            spelling=spelling,
             announcer=announcer,
             commit=commit,
             now_ms=now_ms,
@@ -71,7 +111,7 @@ class Messages:
             downloads=media.downloads,
             announcer=announcer,
             commit=commit,
-            on_aliases=_nothing_learnt,
+            on_aliases=people.learn,
             ids=basis.ids,
             now_ms=now_ms,
             metrics=self.metrics,
@@ -81,11 +121,8 @@ class Messages:
             inbox=storage.inbox,
             receipts=self.receipts,
             inbounds=inbounds,
+            people=people,
             commit=commit,
             ids=basis.ids,
             now_ms=now_ms,
         )
-
-
-async def _nothing_learnt(_connection: Connection, _update: Inbound | AliasChange) -> None:
-    """Nobody keeps contacts yet."""

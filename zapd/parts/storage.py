@@ -6,6 +6,7 @@ from zapd.parts.basis import Basis, now_ms
 from zapd.store.actions import ActionStore
 from zapd.store.batches import BatchStore
 from zapd.store.connections import ConnectionStore
+from zapd.store.contacts import ContactStore, PeerStore
 from zapd.store.conversations import ConversationStore
 from zapd.store.credentials import CredentialStore
 from zapd.store.database import Database
@@ -58,6 +59,8 @@ class Storage:
         self.keys = KeyStore(database=database, reader=reader)
         self.logins = LoginStore(reader=reader)
         self.connections = ConnectionStore(database=database, reader=reader, vault=vault)
+        self.contacts = ContactStore(database=database, reader=reader)
+        self.peers = PeerStore(database=database, reader=reader)
         self.credentials = CredentialStore(database=database, reader=reader, vault=vault)
         self.messages = MessageStore(database=database, reader=reader)
         self.conversations = ConversationStore(database=database, read=self.messages.of)

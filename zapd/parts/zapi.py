@@ -8,6 +8,7 @@ import aiohttp
 import orjson
 
 from zapd.config import Config, sections
+from zapd.model.pace import Limits
 from zapd.model.session import Connection
 from zapd.parts.basis import now_ms
 from zapd.sessions import Kind
@@ -24,7 +25,20 @@ def kind_of(config: Config) -> Kind:
             raw, instance_id=ZapiConfig.read(connection.config).instance_id
         ),
         complete=complete,
+        limits=unofficial(config),
         rate_per_minute=min(config.zapi.session_per_minute, config.limits.session_per_minute),
+    )
+
+
+def unofficial(config: Config) -> Limits:
+    """What an account that WhatsApp does not expect to be a machine does not go over."""
+    limits = config.limits
+    return Limits(
+        recipient_per_minute=limits.recipient_per_minute,
+        recipient_burst=limits.recipient_burst,
+        new_contacts_per_day=limits.new_contacts_per_day,
+        new_contacts_first_day=limits.new_contacts_first_day,
+        lookups_per_minute=limits.lookups_per_minute,
     )
 
 

@@ -3,8 +3,10 @@
 from functools import cache
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
+from zapd.model.pace import NO_LIMITS, Limits
 from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName, sources
 from zapd.store.commands import Change, Insert, Row, Update, among, by_key, word
 from zapd.store.database import Database
@@ -27,7 +29,8 @@ def _setting(*columns: sa.Column[Any]) -> Update:
     )
 
 
-_UPDATED = _setting(_C.label, _C.config, _C.on_ambiguous, _C.rate_per_minute, _C.job_id)
+_UPDATED = _setting(_C.label, _C.config, _C.on_ambiguous, _C.rate_per_minute, _C.job_id, _C.limits)
+_NEW_CONTACTS = _setting(_C.new_contacts_until)
 _DESIRED = _setting(_C.desired)
 _SHOWN = _setting(_C.qr, _C.qr_expires_at)
 _SHOWN_TO_TYPE = _setting(_C.pairing_code, _C.pairing_code_expires_at)
@@ -65,14 +68,20 @@ class ConnectionStore:
             *(c.tenant, c.id, c.transport.value, c.label, c.desired.value, c.state.value, c.reason, c.since),
             *(self._sealed(c), c.on_ambiguous.value, c.rate_per_minute, c.created_at, c.job_id),
             *(c.qr, c.qr_expires_at, c.pairing_code, c.pairing_code_expires_at),
+            *(_written(c.limits), c.new_contacts_until),
         )
         return Change(_ADDED, row)
 
     def updated(self, connection: Connection) -> Change:
-        """New values for what an operator sets: label, config, on_ambiguous, rate_per_minute, job_id."""
+        """New values for what an operator sets: label, config, on_ambiguous, rate_per_minute, job_id, limits."""
         c = connection
         row = (c.tenant, c.id, c.label, self._sealed(c), c.on_ambiguous.value, c.rate_per_minute, c.job_id)
-        return Change(_UPDATED, row)
+        return Change(_UPDATED, (*row, _written(c.limits)))
+
+    @staticmethod
+    def new_contacts_held(tenant: str, connection_id: str, until: int | None) -> Change:
+        """Until then (ms) nobody is written to who never wrote."""
+        return Change(_NEW_CONTACTS, (tenant, connection_id, until))
 
     @staticmethod
     def moved(
@@ -134,11 +143,16 @@ class ConnectionStore:
         fields["desired"] = Desired(fields["desired"])
         fields["state"] = SessionState(fields["state"])
         fields["on_ambiguous"] = OnAmbiguous(fields["on_ambiguous"])
+        fields["limits"] = Limits.of_json(orjson.loads(fields["limits"])) if fields["limits"] else NO_LIMITS
         fields["config"] = self._vault.open(fields["config"], place=_place(fields["tenant"], fields["id"]))
         return Connection(**fields)
 
     def _sealed(self, connection: Connection) -> bytes:
         return self._vault.seal(connection.config, place=_place(connection.tenant, connection.id))
+
+
+def _written(limits: Limits) -> str | None:
+    return orjson.dumps(limits.as_json()).decode() if limits != NO_LIMITS else None
 
 
 def _place(tenant: str, connection_id: str) -> str:

@@ -109,6 +109,53 @@ connections = Table(
     Column("qr_expires_at", BigInteger),
     Column("pairing_code", Text),
     Column("pairing_code_expires_at", BigInteger),
+    Column("limits", Text),  # JSON of model.pace.Limits
+    Column("new_contacts_until", BigInteger),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("name", Text),
+    Column("opted_out_at", BigInteger),
+    Column("opted_out_by", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+contact_aliases = Table(
+    "contact_aliases",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("contact_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("contact_aliases_contact", "tenant", "contact_id"),
+)
+
+# Whom a connection wrote to, and when first: the budget for new people.
+peers = Table(
+    "peers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("peer", Text, primary_key=True),
+    Column("first_out_at", BigInteger, nullable=False),
+    Index("peers_new", "tenant", "connection_id", "first_out_at"),
+)
+
+# How WhatsApp spells a number (Brazil's ninth digit); peer is NULL for one that is not there.
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("number", Text, primary_key=True),
+    Column("peer", Text),
+    Column("resolved_at", BigInteger, nullable=False),
 )
 
 # What a paired account needs to log in again. A login that is not used any more stays until its retention.

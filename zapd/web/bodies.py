@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 from aiohttp import web
@@ -16,30 +17,36 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from zapd.config.schedules import MIN_EVERY, checked_misfire, checked_zone
 from zapd.config.values import duration
 from zapd.enqueue import Policy
 from zapd.errors import FieldError, InvalidInput
 from zapd.jobs.job import MAX_PRIORITY
+from zapd.model import pace
 from zapd.model.access import Scope
 from zapd.model.session import OnAmbiguous, TransportName
 from zapd.model.webhook import BodyFormat
 from zapd.web import problems
 from zapd.webhooks.endpoints import OVERLAP
+from zapd.whatsapp.sandbox_contacts import SandboxContact
 from zapd.whatsapp.sandbox_faults import Fault
 
 B = TypeVar("B", bound=BaseModel)
 #: Seconds that a body may take to arrive.
 BODY_TIMEOUT = web.AppKey("body_timeout", float)
 
+MAX_BULK = 1_000  #: messages in one request
 MAX_ITEMS = 10_000  #: jobs in one request, dead letters in one bulk call
 MAX_IDEMPOTENCY_KEY = 255  #: characters
 
 #: Ids that clients choose: safe in a URL, a log line and a file name.
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+ClockTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="such as 22:00")]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 Priority = Annotated[int, Field(ge=1, le=MAX_PRIORITY, description="the higher, the more urgent")]
 Payload = dict[str, Any]
@@ -75,6 +82,38 @@ class Typing(Body):
     to: str = Field(min_length=1, max_length=64, description="a phone number with country code, or a JID")
 
 
+class QuietHours(Body):
+    """Hours of the day in which only answers leave: to contacts who wrote within the last hour."""
+
+    from_: ClockTime = Field(alias="from")
+    to: ClockTime
+    time_zone: str = Field(max_length=64, description="such as America/Sao_Paulo")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise PydanticCustomError("rule", "should be a time zone such as America/Sao_Paulo") from None
+        return name
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.from_ == self.to:
+            raise PydanticCustomError("rule", "from and to should differ")
+        return self
+
+    @property
+    def own(self) -> pace.QuietHours:
+        """In minutes of the day."""
+        return pace.QuietHours(begin=_minute(self.from_), end=_minute(self.to), time_zone=self.time_zone)
+
+
+def _minute(clock: str) -> int:
+    return int(clock[:2]) * 60 + int(clock[3:])
+
+
 class ConnectionConfig(BaseModel):
     """What every transport may be told, beside the transport's own settings.
 
@@ -85,6 +124,31 @@ class ConnectionConfig(BaseModel):
 
     rate_per_minute: int | None = Field(default=None, ge=1, le=100_000)
     on_ambiguous: OnAmbiguous | None = None
+    recipient_per_minute: int | None = Field(default=None, ge=0, le=100_000, description="to one person; 0: no limit")
+    recipient_burst: int | None = Field(default=None, ge=1, le=100_000)
+    new_contacts_per_day: int | None = Field(default=None, ge=0, le=1_000_000, description="0: no limit")
+    new_contacts_first_day: int | None = Field(default=None, ge=0, le=1_000_000, description="0: no warm-up")
+    lookups_per_minute: int | None = Field(default=None, ge=0, le=100_000, description="0: no limit")
+    quiet_hours: QuietHours | None = None
+
+    @model_validator(mode="after")
+    def _warms_up(self) -> Self:
+        most, first = self.new_contacts_per_day, self.new_contacts_first_day
+        if most and first and first > most:
+            raise PydanticCustomError("rule", "new_contacts_first_day should be at most new_contacts_per_day")
+        return self
+
+    @property
+    def limits(self) -> pace.Limits:
+        """Its own limits, beyond the messages a minute."""
+        return pace.Limits(
+            recipient_per_minute=self.recipient_per_minute,
+            recipient_burst=self.recipient_burst,
+            new_contacts_per_day=self.new_contacts_per_day,
+            new_contacts_first_day=self.new_contacts_first_day,
+            lookups_per_minute=self.lookups_per_minute,
+            quiet_hours=self.quiet_hours.own if self.quiet_hours else None,
+        )
 
     @property
     def own(self) -> dict[str, Any]:
@@ -100,6 +164,49 @@ class CreateConnection(Body):
     transport: TransportName
     config: ConnectionConfig = ConnectionConfig()
     webhook_url: str | None = None
+
+
+class UpdateConnection(Body):
+    """What to change; a field that is not there stays, also inside of `config`."""
+
+    label: Label | None = None
+    config: ConnectionConfig = ConnectionConfig()
+
+
+class SendBulk(Body):
+    """Messages to send; each is checked by itself, as a `SendMessage`."""
+
+    messages: list[Any] = Field(min_length=1, max_length=MAX_BULK)
+
+
+class CreateContact(Body):
+    """A person, by at least one id."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    phone: str | None = Field(default=None, min_length=1, max_length=64)
+    lid: str | None = Field(default=None, pattern=r"^[0-9]{5,40}@lid$")
+    bsuid: str | None = Field(default=None, pattern=r"^[A-Z]{2}(\.ENT)?\.[A-Za-z0-9]{1,128}$")
+    jid: str | None = Field(default=None, pattern=r"^[0-9]{5,20}@s\.whatsapp\.net$")
+    opted_out: bool = False
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not any((self.phone, self.lid, self.bsuid, self.jid)):
+            raise PydanticCustomError("rule", "a contact needs a phone, lid, bsuid or jid")
+        return self
+
+
+class UpdateContact(Body):
+    """What to change; a field that is not there stays."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    opted_out: bool | None = None
+
+
+class MergeContacts(Body):
+    """The contact that is the same person, and goes."""
+
+    contact_id: Id
 
 
 class Pair(Body):
@@ -372,9 +479,13 @@ class SandboxInbound(Body):
 
 
 class SandboxFaults(Body):
-    """The trouble to come; it replaces what was left of the last. A bare list is taken too."""
+    """The trouble to come; it replaces what was left of the last. A bare list is taken too.
 
-    faults: list[Fault] = Field(max_length=1000)
+    `contacts` replaces who is there and what they answer; without it they stay.
+    """
+
+    faults: list[Fault] = Field(default=[], max_length=1000)
+    contacts: list[SandboxContact] | None = Field(default=None, max_length=1000)
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 from zapd.announce import iso
 from zapd.errors import Conflict, NotFound, Unavailable
 from zapd.model.session import Connection, TransportName
-from zapd.sessions import CreateConnection, Created
+from zapd.sessions import CreateConnection, Created, UpdateConnection
 from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
@@ -18,10 +18,21 @@ from zapd.whatsapp.zapi import ZapiConfig
 
 
 class LimitsAnswer(TypedDict):
-    """The pace of a session."""
+    """The pace of a session. None: no limit.
+
+    `new_contacts_per_day` is today's, in the warm-up; `quiet_until` says that quiet hours hold now.
+    """
 
     per_minute: int
     burst: int
+    recipient_per_minute: int | None
+    recipient_burst: int | None
+    new_contacts_per_day: int | None
+    new_contacts_left: int | None
+    new_contacts_paused_until: Time | None
+    lookups_per_minute: int | None
+    quiet_hours: dict[str, str] | None
+    quiet_until: Time | None
 
 
 class QrAnswer(TypedDict):
@@ -106,6 +117,7 @@ async def made(request: web.Request, body: bodies.CreateConnection) -> Created:
             webhook_url=str(body.webhook_url) if body.webhook_url else None,
             rate_per_minute=body.config.rate_per_minute,
             on_ambiguous=body.config.on_ambiguous,
+            limits=body.config.limits,
         )
     )
 
@@ -127,6 +139,21 @@ async def index(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """One connection."""
     return answer(await shown(request, await existing(request)))
+
+
+async def update(request: web.Request) -> web.Response:
+    """Change the label, the settings or the pace; what is not given stays. New credentials connect anew."""
+    connection = await existing(request)
+    body = await bodies.parsed(request, bodies.UpdateConnection)
+    change = UpdateConnection(
+        label=body.label,
+        config=body.config.own,
+        rate_per_minute=body.config.rate_per_minute,
+        on_ambiguous=body.config.on_ambiguous,
+        limits=body.config.limits,
+    )
+    changed = await request.app[need.SESSIONS].update(connection.tenant, connection.id, change)
+    return answer(await shown(request, changed))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -205,6 +232,8 @@ async def shown(request: web.Request, connection: Connection) -> ConnectionAnswe
         next_at = await request.app[need.NEXT_SEND_AT](connection)
     except Unavailable:
         next_at = None  # Redis is away; the state is in SQL
+    left = await request.app[need.LIMITS_LEFT](connection)
+    quiet_until = left["quiet_until"]
     shows_code, typed = connection.qr is not None, connection.pairing_code
     return {
         "id": connection.id,
@@ -217,8 +246,19 @@ async def shown(request: web.Request, connection: Connection) -> ConnectionAnswe
         "capabilities": sorted(request.app[need.SESSIONS].capabilities(connection)),
         "qr": {"qr": connection.qr or "", "expires_at": at(connection.qr_expires_at)} if shows_code else None,
         "pairing_code": {"code": typed, "expires_at": at(connection.pairing_code_expires_at)} if typed else None,
-        "limits": {"per_minute": connection.rate_per_minute or pace.per_minute, "burst": pace.burst},
-        "next_send_at": at(next_at),
+        "limits": {
+            "per_minute": connection.rate_per_minute or pace.per_minute,
+            "burst": pace.burst,
+            "recipient_per_minute": left["recipient_per_minute"],
+            "recipient_burst": left["recipient_burst"],
+            "new_contacts_per_day": left["new_contacts_per_day"],
+            "new_contacts_left": left["new_contacts_left"],
+            "lookups_per_minute": left["lookups_per_minute"],
+            "quiet_hours": left["quiet_hours"],
+            "new_contacts_paused_until": at(left["new_contacts_paused_until"]),
+            "quiet_until": at(quiet_until),
+        },
+        "next_send_at": at(max(next_at or 0, quiet_until or 0) or None),
         "on_ambiguous": connection.on_ambiguous,
         "created_at": iso(connection.created_at),
     }

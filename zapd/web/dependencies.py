@@ -18,16 +18,18 @@ from zapd.jobs.inspect import JobPage, JobView, QueueStats
 from zapd.jobs.job import Job
 from zapd.jobs.notes import Noted
 from zapd.media.links import Links
+from zapd.messaging.bulk import BulkRequest
 from zapd.messaging.submit import Submit, Submitted
 from zapd.model.access import Tenant
 from zapd.model.batch import Batch, BatchKind, BatchState, Member, MemberState
+from zapd.model.contact import Alias, Contact
 from zapd.model.dead_letter import DeadFilter, DeadLetter
 from zapd.model.media import Media
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.schedule import Schedule, Spec
 from zapd.model.session import Connection
 from zapd.model.webhook import Attempt, BodyFormat, Category, Delivery, DeliveryState, Endpoint, Event, Options
-from zapd.sessions import CreateConnection, Created
+from zapd.sessions import CreateConnection, Created, UpdateConnection
 from zapd.store.commands import Change
 from zapd.store.dead_letters import Place
 from zapd.store.deliveries import LoadedDelivery
@@ -42,6 +44,7 @@ from zapd.web.keyring import Commit, Keyring
 from zapd.web.route import Route
 from zapd.webhooks.ping import Pinger
 from zapd.webhooks.resend import Resender
+from zapd.whatsapp.sandbox_contacts import SandboxContact
 from zapd.whatsapp.sandbox_faults import Fault
 from zapd.whatsapp.transport import StateChange
 
@@ -93,10 +96,32 @@ class InboxRows(Protocol):
     ) -> Sequence[InboxRow]: ...
 
 
+class BulkSends(Protocol):
+    """Many messages at once."""
+
+    async def submit(self, request: BulkRequest) -> tuple[list[dict[str, Any]], bool]: ...
+
+
+class People(Protocol):
+    """Contacts."""
+
+    async def get(self, tenant: str, contact_id: str) -> Contact: ...
+    async def listed(
+        self, tenant: str, *, opted_out: bool | None, found: str | None, after: str | None, limit: int
+    ) -> Sequence[Contact]: ...
+    async def create(self, tenant: str, aliases: Sequence[Alias], *, name: str | None) -> Contact: ...
+    async def rename(self, tenant: str, contact_id: str, name: str | None) -> Contact: ...
+    async def opt_out(self, tenant: str, contact_id: str, *, by: str) -> Contact: ...
+    async def opt_in(self, tenant: str, contact_id: str, *, by: str) -> Contact: ...
+    async def delete(self, tenant: str, contact_id: str) -> None: ...
+    async def merge(self, tenant: str, contact_id: str, other_id: str) -> Contact: ...
+
+
 class Sessions(Protocol):
     """Connections, as clients act on them."""
 
     async def create(self, request: CreateConnection) -> Created: ...
+    async def update(self, tenant: str, connection_id: str, request: UpdateConnection) -> Connection: ...
     async def close(self, tenant: str, connection_id: str) -> str: ...
     async def pause(self, tenant: str, connection_id: str) -> Connection: ...
     async def resume(self, tenant: str, connection_id: str) -> Connection: ...
@@ -337,6 +362,7 @@ class SandboxAccount(Protocol):
 
     async def inbound(self, *, peer: str, type_: str, payload: object) -> str: ...
     async def script(self, faults: Sequence[Fault]) -> None: ...
+    def people(self, contacts: Sequence[SandboxContact]) -> None: ...
 
 
 class Sandbox(Protocol):
@@ -425,6 +451,10 @@ MESSAGING = web.AppKey("messaging", Messaging)
 PRESENCE = web.AppKey("presence", Presence)
 INBOX = web.AppKey("inbox", InboxRows)
 SESSIONS = web.AppKey("sessions", Sessions)
+BULK = web.AppKey("bulk", BulkSends)
+CONTACTS = web.AppKey("contacts", People)
+#: The limits of a connection, and what is left of them.
+LIMITS_LEFT: web.AppKey[Callable[[Connection], Awaitable[dict[str, Any]]]] = web.AppKey("limits_left")
 CONNECTIONS = web.AppKey("connections", ConnectionRows)
 MESSAGES = web.AppKey("messages", MessageRows)
 EVENTS = web.AppKey("events", EventRows)

@@ -1,21 +1,26 @@
 """Messages: send, history, one message, its whole life, retry, cancel."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any, Literal
 
+import orjson
 from aiohttp import web
+from pydantic import ValidationError
 from typing_extensions import TypedDict
 
 from zapd.announce import iso
-from zapd.errors import Conflict, NotFound, Unavailable
+from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
 from zapd.messaging.accounts import SEND
+from zapd.messaging.bulk import BulkRequest
 from zapd.messaging.submit import Submit
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import SessionState
-from zapd.web import answers, bodies
+from zapd.web import answers, bodies, problems
 from zapd.web import dependencies as need
 from zapd.web.answers import Json, MessageAnswer, Time, answer
 from zapd.web.auth import key_of, visible
+from zapd.web.openapi import Rule
 from zapd.web.pages import PageQuery, Query, page, parsed_query
 from zapd.whatsapp.numbers import recipient
 
@@ -39,6 +44,21 @@ class SubmittedAnswer(TypedDict):
     id: str
     status: str
     job_id: str
+
+
+class BulkItem(TypedDict):
+    """`status`: queued, or refused with what is wrong."""
+
+    id: str | None
+    status: str
+    job_id: str | None
+    errors: list[Rule]
+
+
+class BulkAnswer(TypedDict):
+    """One result for each message, in the order of the request."""
+
+    data: list[BulkItem]
 
 
 class Moment(TypedDict):
@@ -67,23 +87,58 @@ async def send(request: web.Request) -> web.Response:
         await _check_requirement(request, key.tenant, connection_id)
     idempotency_key = bodies.idempotency_key(request)
     submitted = await request.app[need.MESSAGING].submit(
-        Submit(
-            tenant=key.tenant,
-            connection_id=connection_id,
-            to=body.to,
-            type=body.type,
-            payload=bodies.as_json(body.payload),
-            message_id=body.message_id,
-            priority=body.priority,
-            send_at=bodies.ms(body.send_at),
-            expires_at=bodies.ms(body.expires_at),
-            reply_to=body.reply_to,
+        replace(
+            _submit_of(key.tenant, connection_id, body),
             idempotency_key=idempotency_key,
             fingerprint=hashlib.sha256(await bodies.whole(request)).digest() if idempotency_key else None,
         )
     )
     shown = {"id": submitted.id, "status": submitted.status, "job_id": submitted.job_id}
     return answer(shown, 202, {"Idempotency-Replayed": "true"} if submitted.repeated else None)
+
+
+async def bulk(request: web.Request) -> web.Response:
+    """Accept up to 1,000 messages in one commit; each gets its own result. The 202 is given after the commit."""
+    key, connection_id = key_of(request), request.match_info["connection"]
+    if await request.app[need.CONNECTIONS].get(key.tenant, connection_id) is None:
+        raise NotFound(f"there is no connection {connection_id}")
+    body = await bodies.parsed(request, bodies.SendBulk)
+    idempotency_key = bodies.idempotency_key(request)
+    results, repeated = await request.app[need.BULK].submit(
+        BulkRequest(
+            tenant=key.tenant,
+            connection_id=connection_id,
+            items=[_item(key.tenant, connection_id, item) for item in body.messages],
+            idempotency_key=idempotency_key,
+            fingerprint=hashlib.sha256(await request.read()).digest() if idempotency_key else None,
+        )
+    )
+    return answer({"data": results}, 202, {"Idempotency-Replayed": "true"} if repeated else None)
+
+
+def _item(tenant: str, connection_id: str, item: Any) -> Submit | InvalidInput:
+    try:
+        body = bodies.SendMessage.model_validate_json(orjson.dumps(item))
+        return _submit_of(tenant, connection_id, body)
+    except ValidationError as error:
+        return problems.of_validation(error)
+    except (InvalidInput, orjson.JSONEncodeError) as error:
+        return error if isinstance(error, InvalidInput) else InvalidInput(FieldError("message", str(error)))
+
+
+def _submit_of(tenant: str, connection_id: str, body: bodies.SendMessage) -> Submit:
+    return Submit(
+        tenant=tenant,
+        connection_id=connection_id,
+        to=body.to,
+        type=body.type,
+        payload=bodies.as_json(body.payload),
+        message_id=body.message_id,
+        priority=body.priority,
+        send_at=bodies.ms(body.send_at),
+        expires_at=bodies.ms(body.expires_at),
+        reply_to=body.reply_to,
+    )
 
 
 async def history(request: web.Request) -> web.Response:

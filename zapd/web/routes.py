@@ -1,6 +1,6 @@
 """Every route in one list.
 
-What comes in a later release (flows, sources, contacts …) has no route yet. The order matters for speed only: aiohttp
+What comes in a later release (flows, sources …) has no route yet. The order matters for speed only: aiohttp
 tries the routes under one first path segment from top to bottom, so the hot one stands first.
 """
 
@@ -12,6 +12,7 @@ from zapd.web import (
     batches,
     bodies,
     connections,
+    contacts,
     dead_letters,
     deliveries,
     docs,
@@ -52,6 +53,15 @@ ROUTES: tuple[Route, ...] = (
         answer=messages.SubmittedAnswer,
         status=202,
         accepts="send",
+    ),
+    Route(
+        "POST",
+        "/connections/{connection}/send/bulk",
+        messages.bulk,
+        SEND,
+        body=bodies.SendBulk,
+        answer=messages.BulkAnswer,
+        status=202,
     ),
     Route(
         "GET",
@@ -106,6 +116,14 @@ ROUTES: tuple[Route, ...] = (
         bound=True,
     ),
     Route("GET", "/connections/{connection}", connections.show, READ, answer=connections.ConnectionAnswer),
+    Route(
+        "PATCH",
+        "/connections/{connection}",
+        connections.update,
+        SETTINGS,
+        body=bodies.UpdateConnection,
+        answer=connections.ConnectionAnswer,
+    ),
     Route(
         "DELETE",
         "/connections/{connection}",
@@ -365,6 +383,30 @@ ROUTES: tuple[Route, ...] = (
         body=bodies.SandboxFaults,
         answer=sandbox.ScriptAnswer,
         status=202,
+    ),
+    # contacts
+    Route("GET", "/contacts", contacts.index, READ, query=contacts.ContactsQuery, answer=Page[contacts.ContactAnswer]),
+    Route(
+        "POST",
+        "/contacts",
+        contacts.create,
+        CONTROL,
+        body=bodies.CreateContact,
+        answer=contacts.ContactAnswer,
+        status=201,
+    ),
+    Route("GET", "/contacts/{id}", contacts.show, READ, answer=contacts.ContactAnswer),
+    Route(
+        "PATCH", "/contacts/{id}", contacts.update, CONTROL, body=bodies.UpdateContact, answer=contacts.ContactAnswer
+    ),
+    Route("DELETE", "/contacts/{id}", contacts.delete, CONTROL, status=204),
+    Route(
+        "POST",
+        "/contacts/{id}/merge",
+        contacts.merge,
+        CONTROL,
+        body=bodies.MergeContacts,
+        answer=contacts.ContactAnswer,
     ),
     # keys
     Route("POST", "/keys", keys.create, ADMIN, body=bodies.CreateKey, answer=keys.CreatedKeyAnswer, status=201),

@@ -66,10 +66,13 @@ async def inbound(request: web.Request) -> web.Response:
 
 
 async def faults(request: web.Request) -> web.Response:
-    """Replace the scripted trouble of this connection; an empty list ends it."""
+    """Replace the scripted trouble of this connection (an empty list ends it), and who answers what."""
     connection = await _sandboxed(request)
     body = await bodies.parsed(request, bodies.SandboxFaults)
-    await request.app[need.SANDBOX].account(connection.tenant, connection.id).script(body.faults)
+    account = request.app[need.SANDBOX].account(connection.tenant, connection.id)
+    if body.contacts is not None:
+        account.people(body.contacts)
+    await account.script(body.faults)
     return answer(ScriptAnswer(faults=len(body.faults)), 202)
 
 

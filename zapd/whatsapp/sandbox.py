@@ -9,6 +9,7 @@ from zapd.model.session import Connection
 from zapd.whatsapp.content import EVERYTHING
 from zapd.whatsapp.credentials import Credentials
 from zapd.whatsapp.life import Life
+from zapd.whatsapp.sandbox_contacts import SandboxSettings
 from zapd.whatsapp.sandbox_network import SandboxNetwork
 from zapd.whatsapp.sandbox_wire import parse
 from zapd.whatsapp.transport import (
@@ -41,6 +42,7 @@ class SandboxTransport:
     ) -> None:
         self._read = read or _no_files
         self._account = network.account(connection.tenant, connection.id)
+        self._account.configure(SandboxSettings.read(connection.config))
         self._credentials = credentials
         self._life = Life(name=f"sandbox:{connection.id}")
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +25,8 @@ class FaultKind(StrEnum):
     EARLY_RECEIPTS = "early_receipts"  #: receipts and reply come before the answer
     DISCONNECT = "disconnect"  #: at once; the network stays away for `seconds`
     LOGOUT = "logout"  #: at once; it must be paired again
+    CLOSE = "close"  #: at once; the network closes the connection with `code`
+    ZOMBIE = "zombie"  #: at once; connected, but deaf and mute until it is started anew
 
 
 class Fault(BaseModel):
@@ -35,8 +38,12 @@ class Fault(BaseModel):
     times: int = Field(default=1, ge=1, le=100_000)
     retry_after: float = Field(default=1.0, ge=0, le=86_400, description="seconds that a refusal asks to wait")
     seconds: float = Field(default=1.0, ge=0, le=86_400, description="how long a disconnect lasts")
+    code: Literal["401", "402", "403", "405", "406", "408", "411", "428", "440", "503", "515"] = "428"
     ms: int = Field(default=1000, ge=0, le=600_000, description="how much longer a slow answer takes")
 
+
+#: What happens at once, and not to the next send.
+AT_ONCE = frozenset({FaultKind.DISCONNECT, FaultKind.LOGOUT, FaultKind.CLOSE, FaultKind.ZOMBIE})
 
 REFUSALS: Mapping[FaultKind, Callable[[Fault], SendError]] = {
     FaultKind.RATE_LIMITED: lambda f: RetryAt("429", "rate limited", wait=f.retry_after, whole_session=True),

@@ -16,7 +16,8 @@ from zapd.model.message import Message
 from zapd.model.session import SessionState
 from zapd.store.ledger import LedgerEntry
 from zapd.whatsapp.credentials import CORRUPT, CorruptCredentials, Credentials
-from zapd.whatsapp.sandbox_faults import REFUSALS, Fault, FaultKind, Script
+from zapd.whatsapp.sandbox_contacts import Cast, SandboxContact, SandboxSettings
+from zapd.whatsapp.sandbox_faults import AT_ONCE, REFUSALS, Fault, FaultKind, Script
 from zapd.whatsapp.sandbox_ledger import Ledger
 from zapd.whatsapp.sandbox_receipts import Order, Receipts
 from zapd.whatsapp.sandbox_wire import body, contact_wrote
@@ -25,6 +26,7 @@ from zapd.whatsapp.transport import (
     NotConnected,
     OnRaw,
     OnState,
+    Permanent,
     QrCode,
     SendResult,
     StateChange,
@@ -80,7 +82,7 @@ class SandboxNetwork:
             ledger=self._ledger,
             now_ms=self._now_ms,
             latency=self._latency,
-            auto_reply=self._auto_reply,
+            cast=Cast(auto_reply=self._auto_reply),
         )
         return Account(
             tenant=tenant,
@@ -91,6 +93,7 @@ class SandboxNetwork:
             ids=self._ids,
             pair_after=self._pair_after,
             latency=self._latency,
+            auto_reply=self._auto_reply,
         )
 
 
@@ -108,6 +111,7 @@ class Account:
         ids: Ids,
         pair_after: float,
         latency: float,
+        auto_reply: bool,
     ) -> None:
         self._tenant = tenant
         self._connection_id = connection_id
@@ -116,6 +120,9 @@ class Account:
         self._ids = ids
         self._pair_after = pair_after
         self._latency = latency
+        self._auto_reply = auto_reply
+        self._configured = False
+        self._zombie = False  # connected, but nothing gets through
         self._script = Script()
         self._away_until = 0.0
         self._receipts = receipts
@@ -125,9 +132,25 @@ class Account:
         self._on_state: OnState | None = None
         self._on_raw: OnRaw | None = None
 
+    def configure(self, settings: SandboxSettings) -> None:
+        """The connection's own settings; its faults once, so that a reconnect does not bring them again."""
+        self._latency = self._latency if settings.latency is None else settings.latency
+        self._pair_after = self._pair_after if settings.pair_after is None else settings.pair_after
+        self._auto_reply = self._auto_reply if settings.auto_reply is None else settings.auto_reply
+        self._receipts.latency = self._latency
+        if not self._configured:
+            self.people(settings.contacts)
+            self._script.replace(fault for fault in settings.faults if fault.kind not in AT_ONCE)
+        self._configured = True
+
+    def people(self, contacts: Sequence[SandboxContact]) -> None:
+        """Who is there from now on, and what they answer."""
+        self._receipts.cast = Cast(contacts, auto_reply=self._auto_reply)
+
     async def connect(self, *, on_state: OnState, on_raw: OnRaw, credentials: Credentials) -> None:
         """One connection, from its start until it is cancelled or cut. Raises CorruptCredentials."""
         self._on_state, self._on_raw, self._gone = on_state, on_raw, asyncio.Event()
+        self._zombie = False
         if asyncio.get_running_loop().time() < self._away_until:
             await on_state(StateChange(state=SessionState.RECONNECTING, reason="428"))
             return
@@ -139,10 +162,10 @@ class Account:
             await self._pair(on_state)
             self._unlinked = False
             await credentials.save(orjson.dumps({"network": "sandbox", "device": self._ids.ulid()}))
-        await self._receipts.catch_up(on_raw)
+        await self._receipts.catch_up(self._hand_up)
         self.up = True
         await on_state(StateChange(state=SessionState.CONNECTED))
-        await self._receipts.run(on_raw)
+        await self._receipts.run(self._hand_up)
 
     def hang_up(self) -> None:
         """The connection is over."""
@@ -164,23 +187,34 @@ class Account:
 
     async def health(self) -> Health:
         """The answer to a probe."""
+        if self._zombie:
+            await self._gone.wait()
         return Health(alive=self.up, last_frame_at=self._now_ms() if self.up else None)
 
     async def script(self, faults: Sequence[Fault]) -> None:
-        """Follow this script instead of the old one. Disconnect and logout happen at once."""
-        now = [fault for fault in faults if fault.kind in (FaultKind.DISCONNECT, FaultKind.LOGOUT)]
-        self._script.replace(fault for fault in faults if fault not in now)
-        for fault in now:
-            if fault.kind is FaultKind.LOGOUT:
+        """Follow this script instead of the old one; what is of `AT_ONCE` happens now."""
+        self._script.replace(fault for fault in faults if fault.kind not in AT_ONCE)
+        for fault in [fault for fault in faults if fault.kind in AT_ONCE]:
+            await self._happen(fault)
+
+    async def _happen(self, fault: Fault) -> None:
+        match fault.kind:
+            case FaultKind.ZOMBIE:
+                self._zombie = True
+            case FaultKind.LOGOUT:
                 self.unlink()
                 await self._cut(StateChange(state=SessionState.LOGGED_OUT, reason="401"))
-            else:
+            case FaultKind.CLOSE:
+                if fault.code == "401":
+                    self.unlink()
+                await self._cut(StateChange(state=SessionState.RECONNECTING, reason=fault.code))
+            case _:
                 self._away_until = asyncio.get_running_loop().time() + fault.seconds
                 await self._cut(StateChange(state=SessionState.RECONNECTING, reason="428"))
 
     async def inbound(self, *, peer: str, type_: str, payload: object) -> str:
         """A contact writes; returns the provider id after it was handed out. Raises Conflict when not connected."""
-        if not self.up or self._on_raw is None:
+        if not self.up or self._on_raw is None or self._zombie:
             raise Conflict("the connection is not connected")
         provider_id = f"SBXI{self._ids.ulid()}"
         told = contact_wrote(provider_id, peer=peer, type_=type_, payload=payload, at=self._now_ms())
@@ -193,6 +227,11 @@ class Account:
         if self._latency:
             await asyncio.sleep(self._latency)
             self.check_up()
+        if self._zombie:
+            await self._gone.wait()
+            raise UnknownOutcome("answer_lost", "the line was dead")
+        if not self._receipts.cast.exists(message.peer):
+            raise Permanent("131026", "this number is not on the network")
         fault = self._script.next_send()
         kind = fault.kind if fault else None
         if fault and fault.kind in REFUSALS:
@@ -208,6 +247,12 @@ class Account:
         if kind is FaultKind.ANSWER_LOST:
             raise UnknownOutcome("answer_lost")
         return SendResult(provider_id=entry.id, accepted_at=entry.at, peer=entry.peer)
+
+    async def _hand_up(self, raw: bytes) -> None:
+        if self._zombie:
+            await asyncio.Event().wait()  # until the connection is cancelled: the ledger tells it again
+        if self._on_raw is not None:
+            await self._on_raw(raw)
 
     @staticmethod
     async def _logged_in(credentials: Credentials) -> bool:

@@ -8,6 +8,7 @@ from itertools import count
 from typing import NamedTuple
 
 from zapd.store.ledger import LedgerEntry
+from zapd.whatsapp.sandbox_contacts import Cast
 from zapd.whatsapp.sandbox_ledger import Ledger
 from zapd.whatsapp.sandbox_wire import RECEIPTS, body, update
 from zapd.whatsapp.transport import OnRaw
@@ -48,21 +49,25 @@ class Receipts:
         ledger: Ledger,
         now_ms: Callable[[], int],
         latency: float,
-        auto_reply: bool,
+        cast: Cast,
     ) -> None:
         self._tenant = tenant
         self._connection_id = connection_id
         self._ledger = ledger
         self._now_ms = now_ms
-        self._latency = latency
-        self._last = RECEIPTS + 1 if auto_reply else RECEIPTS
+        self.latency = latency
+        self.cast = cast
         self._due: list[_Due] = []
         self._numbers = count()
         self._sooner = asyncio.Event()
 
+    @property
+    def _last(self) -> int:
+        return RECEIPTS + 1 if self.cast.speaks else RECEIPTS
+
     def add(self, entry: LedgerEntry, order: Order | None = None) -> None:
         """Tell of this message from now on, `latency` apart."""
-        self._push(asyncio.get_running_loop().time() + self._latency, entry, 1, order or Order())
+        self._push(asyncio.get_running_loop().time() + self.latency, entry, 1, order or Order())
 
     async def tell_all(self, entry: LedgerEntry, on_raw: OnRaw) -> None:
         """Tell everything of this message now."""
@@ -87,8 +92,10 @@ class Receipts:
         updates = []
         for entry, steps, order in told:
             ways = steps[::-1] if order.backwards else steps
-            updates += [update(entry, step, now) for step in ways] * order.times
-        await on_raw(body(updates))
+            told_now = [update(entry, step, now, self.cast) for step in ways] * order.times
+            updates += [item for item in told_now if item is not None]
+        if updates:
+            await on_raw(body(updates))
         # After, not before: a network killed in between tells it again, and under the same ids.
         await self._ledger.staged([(entry, steps[-1]) for entry, steps, _ in told])
 
@@ -100,7 +107,10 @@ class Receipts:
             at, _, entry, first, order = heapq.heappop(self._due)
             step = first
             while step <= self._last and (at <= now or order.backwards):
-                step, at = step + 1, at + self._latency
+                step, at = step + 1, at + self.latency
+                if step > RECEIPTS:
+                    said = self.cast.answer(entry)
+                    at += said.after if said is not None else 0.0
             taken.append(_Told(entry, range(first, step), order))
             if step <= self._last:
                 self._push(at, entry, step, order)

@@ -8,6 +8,7 @@ import orjson
 from zapd.model.message import MessageStatus
 from zapd.store.ledger import LedgerEntry
 from zapd.whatsapp.numbers import is_phone
+from zapd.whatsapp.sandbox_contacts import Cast
 from zapd.whatsapp.transport import NOBODY, Aliases, Inbound, Receipt, RemoteMedia, Update
 
 Json = dict[str, Any]
@@ -16,16 +17,23 @@ _STEPS = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ)  #: t
 RECEIPTS = len(_STEPS)
 
 
-def update(entry: LedgerEntry, step: int, at: int) -> Json:
+def update(entry: LedgerEntry, step: int, at: int, cast: Cast) -> Json | None:
     """The `step`-th thing (from 1) that the network tells of a message: a receipt each, at last the reply.
 
-    Every id in it comes from the entry, so that what is told twice can be known again.
+    None: this contact does not read, or does not answer. Every id in it comes from the entry, so that what is told
+    twice can be known again.
     """
     if step <= RECEIPTS:
         status = _STEPS[step - 1]
+        if status is MessageStatus.READ and not cast.reads(entry.peer):
+            return None
         return {"kind": "receipt", "id": entry.id, "status": status, "at": at, "message_id": entry.message_id}
-    payload = {"text": _reply(entry)}
-    return contact_wrote(f"{entry.id}R", peer=entry.peer, type_="text", payload=payload, at=at, reply_to=entry.id)
+    said = cast.answer(entry)
+    if said is None:
+        return None
+    return contact_wrote(
+        f"{entry.id}R", peer=entry.peer, type_=said.type, payload=said.payload, at=at, reply_to=entry.id
+    )
 
 
 def contact_wrote(
@@ -58,12 +66,6 @@ def parse(raw: bytes) -> list[Update]:
         return [_UPDATES[item["kind"]](item) for item in told["updates"]]
     except (LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not of the sandbox network: {error!r}") from error
-
-
-def _reply(entry: LedgerEntry) -> str:
-    if entry.type != "text":
-        return f"Got your {entry.type}"
-    return f"You wrote: {orjson.loads(entry.payload)['text']}"[:4096]
 
 
 def _receipt(item: Mapping[str, Any]) -> Receipt:

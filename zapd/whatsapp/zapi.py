@@ -176,8 +176,11 @@ class ZapiTransport:
         """Z-API tells the number as WhatsApp spells it, the ninth digit solved. Raises a SendError."""
         self._check_up()
         answer = await self._client.call("POST", "phone-exists-batch", {"phones": list(candidates)})
-        for found in answer if isinstance(answer, list) else []:
-            if isinstance(found, dict) and found.get("exists") in (True, "true"):
+        found_all = [found for found in answer if isinstance(found, dict)] if isinstance(answer, list) else []
+        if not found_all:
+            raise UnknownOutcome("answer_without_numbers")  # which is not the word that nobody is there
+        for found in found_all:
+            if found.get("exists") in (True, "true"):
                 number = str(found.get("outputPhone") or found.get("inputPhone"))
                 return Resolved(peer=number, aliases=Aliases(wa_id=number, lid=found.get("lid") or None))
         return None

@@ -44,6 +44,8 @@ async def test_what_a_contact_writes_is_a_message_and_an_event(world: World) -> 
         1750000000123,
     )
     received = data_of(await world.event(message.id, "message.received"))
+    contact = received.pop("contact")
+    assert (contact["phone"], contact["name"]) == ("5511977776666", "Sandbox contact")
     assert received == {
         "message_id": message.id,
         "from": "5511977776666",

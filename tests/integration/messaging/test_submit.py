@@ -35,7 +35,12 @@ async def test_an_accepted_message_is_there_with_the_job_that_sends_it(world: Wo
     assert (submitted.status, submitted.repeated) == ("queued", False)
     assert job.id == submitted.job_id == message.job_id
     assert (job.priority, job.lane, job.due_at) == (7, "con_1", 0)
-    assert orjson.loads(job.payload) == {"message_id": submitted.id, "connection_id": "con_1", "expires_at": None}
+    assert orjson.loads(job.payload) == {
+        "message_id": submitted.id,
+        "connection_id": "con_1",
+        "expires_at": None,
+        "to": "5511999998888",
+    }
 
 
 async def test_neither_message_nor_job_is_there_when_one_of_them_is_refused(world: World) -> None:

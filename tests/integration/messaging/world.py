@@ -18,6 +18,7 @@ from tests.integration.jobs.engine import Engine, settings
 from tests.support import FakeClock, make_ids
 from tests.support import store as values
 from zapd.announce import Announcer
+from zapd.contacts import Contacts
 from zapd.jobs.epoch import Epoch
 from zapd.jobs.job import Discard, Job, Outcome
 from zapd.media.downloads import Downloads
@@ -29,18 +30,24 @@ from zapd.media.metrics import MediaMetrics
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.inbound import Inbounds
 from zapd.messaging.metrics import MessageMetrics
+from zapd.messaging.pace import Pace
+from zapd.messaging.people import People
 from zapd.messaging.presence import Presence
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.receive import Receiver
 from zapd.messaging.send import Sender
+from zapd.messaging.spelling import Spelling
 from zapd.messaging.submit import Messaging, Submit, Submitted
 from zapd.messaging.windows import Windows
+from zapd.model.contact import Contact
 from zapd.model.message import Message, MessageStatus
+from zapd.model.pace import Limits
 from zapd.model.session import Connection, OnAmbiguous, SessionState, TransportName
 from zapd.model.webhook import Endpoint, Event
 from zapd.outbox import Outbox, job_of
 from zapd.store.commands import Change
 from zapd.store.connections import ConnectionStore
+from zapd.store.contacts import ContactStore, PeerStore
 from zapd.store.credentials import CredentialStore
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
@@ -61,12 +68,14 @@ from zapd.webhooks.metrics import WebhookMetrics
 from zapd.webhooks.resolver import Resolver
 from zapd.whatsapp import content, numbers, sandbox_wire
 from zapd.whatsapp.transport import (
+    LOOKUP,
     AliasChange,
     Enclosed,
     Inbound,
     NotConnected,
     Receipt,
     RemoteMedia,
+    Resolved,
     SendResult,
     Target,
     Trace,
@@ -102,6 +111,10 @@ class Wire:
         self.files: deque[bytes | Exception] = deque()  #: what downloads get, in order
         self.traces: Trace | None = None
         self.before_answer: Callable[[Message], Awaitable[None]] | None = None
+        self.asked: list[tuple[str, ...]] = []
+        self.on_whatsapp: set[str] = set()
+        self.lookup_trouble: Exception | None = None
+        self.lookups = False
         self._connections = connections
         self._clock = clock
 
@@ -109,7 +122,7 @@ class Wire:
         return await self._connections.get(tenant, connection_id)
 
     def capabilities(self, connection: Connection) -> frozenset[str]:
-        return content.EVERYTHING
+        return content.EVERYTHING if self.lookups else content.EVERYTHING - {LOOKUP}
 
     def connected(self, tenant: str, connection_id: str) -> bool:
         return self.up
@@ -128,6 +141,13 @@ class Wire:
 
     async def trace(self, message: Message) -> Trace | None:
         return self.traces
+
+    async def resolve(self, connection: Connection, numbers: Sequence[str]) -> Resolved | None:
+        self.asked.append(tuple(numbers))
+        if self.lookup_trouble is not None:
+            raise self.lookup_trouble
+        found = [number for number in numbers if number in self.on_whatsapp]
+        return Resolved(peer=found[0]) if found else None
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         return self.parser(connection, raw)
@@ -235,7 +255,38 @@ class World:
             messages=self.messages, announcer=self.announcer, commit=commit, now_ms=now_ms, metrics=metrics
         )
         enclosing = Enclosing(messages=self.messages, files_of=self.library.files_of)
+        self.contacts = Contacts(
+            rows=ContactStore(database=self.database, reader=self.reader),
+            announcer=self.announcer,
+            commit=commit,
+            ids=self.ids,
+            now_ms=now_ms,
+        )
+        self.peers = PeerStore(database=self.database, reader=self.reader)
+        self.limits: dict[str, Limits] = {}
+        self.held: list[tuple[str, int]] = []
+        self.pace = Pace(
+            peers=self.peers,
+            windows=self.windows,
+            limits_of=lambda connection: self.limits.get(connection.id, connection.limits),
+            hold=self._hold_new_people,
+            now_ms=now_ms,
+        )
+        self.people = People(
+            contacts=self.contacts, pace=self.pace, accounts=self.wire, messages=self.messages, commit=commit
+        )
+        spelling = Spelling(
+            accounts=self.wire,
+            peers=self.peers,
+            commit=commit,
+            per_minute=lambda connection: self.limits.get(connection.id, connection.limits).lookups_per_minute,
+            now_ms=now_ms,
+            clock=lambda: self.clock.now_ms() / 1000,
+        )
         self.sender = Sender(
+            people=self.people,
+            pace=self.pace,
+            spelling=spelling,
             accounts=self.wire,
             messages=self.messages,
             receipts=self.receipts,
@@ -247,6 +298,7 @@ class World:
         )
         self.learnt: list[Inbound | AliasChange] = []
         self.receiver = Receiver(
+            people=self.people,
             accounts=self.wire,
             inbox=self.inbox,
             receipts=self.receipts,
@@ -257,6 +309,7 @@ class World:
         )
         self.presence = Presence(accounts=self.wire, messages=self.messages, windows=self.windows)
         self.messaging = Messaging(
+            opted_out=self.contacts.opted_out,
             accounts=self.wire,
             messages=self.messages,
             outbox_rows=self.outbox_rows,
@@ -301,8 +354,13 @@ class World:
             metrics=metrics,
         )
 
-    async def _learn(self, _connection: Connection, update: Inbound | AliasChange) -> None:
+    async def _learn(self, connection: Connection, update: Inbound | AliasChange) -> Contact | None:
         self.learnt.append(update)
+        return await self.people.learn(connection, update)
+
+    async def _hold_new_people(self, connection: Connection, until: int) -> None:
+        self.held.append((connection.id, until))
+        await self.change(self.connections.new_contacts_held(connection.tenant, connection.id, until))
 
     async def _noop(self, *_: object) -> None:
         return None

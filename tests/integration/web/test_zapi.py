@@ -32,6 +32,7 @@ class Line:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def line(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
     async with FakeZapi(receipts=True) as zapi:
+        zapi.numbers["5511999998888"] = "5511999998888"
         toml = f'[zapi]\nbase_url = "{zapi.url}"\n[sessions]\nreconnect_cap = "1s"\n'
         async with Daemon(tmp_path_factory.mktemp("state"), toml) as daemon:
             zapi.hook_url = f"{daemon.url}/hooks/zapi/z/{SECRET}"

@@ -315,6 +315,12 @@ async def test_numbers_are_resolved_as_whatsapp_spells_them(up: Rig) -> None:
     assert await up.transport.resolve_number(["5511900000000"]) is None
 
 
+async def test_an_answer_without_numbers_is_not_taken_for_a_no(up: Rig) -> None:
+    up.zapi.lookup_answer = {"value": True}
+    with pytest.raises(UnknownOutcome):
+        await up.transport.resolve_number(["5511987654321"])
+
+
 async def test_a_file_is_fetched_from_where_it_is(up: Rig) -> None:
     media = RemoteMedia(reference=b'{"url":"https://z/a"}')
     assert [piece async for piece in up.transport.download(media)] == [b"https://z/a"]

@@ -11,14 +11,24 @@ from hypothesis import strategies as st
 
 from tests.support import FakeClock, eventually, make_ids
 from tests.support.whatsapp import LOGIN, MemoryCredentials, MemoryLedger, Upside, a_connection, a_message
-from zapd.errors import Conflict
+from zapd.errors import Conflict, InvalidInput
 from zapd.model.message import MessageStatus
 from zapd.model.session import SessionState
 from zapd.whatsapp import sandbox_wire
 from zapd.whatsapp.sandbox import SandboxTransport
+from zapd.whatsapp.sandbox_contacts import SandboxContact, SandboxSettings
 from zapd.whatsapp.sandbox_faults import Fault, FaultKind
 from zapd.whatsapp.sandbox_network import Account, SandboxNetwork
-from zapd.whatsapp.transport import Aliases, Inbound, NotConnected, Receipt, SendError, UnknownOutcome, Update
+from zapd.whatsapp.transport import (
+    Aliases,
+    Inbound,
+    NotConnected,
+    Permanent,
+    Receipt,
+    SendError,
+    UnknownOutcome,
+    Update,
+)
 
 S = SessionState
 K = FaultKind
@@ -128,7 +138,7 @@ async def test_updates_that_are_due_together_share_a_body(rig: Rig) -> None:
 
 
 async def test_with_latency_updates_come_one_after_another(rigs: Callable[..., Rig]) -> None:
-    rig = await rigs(latency=0.01).connect()
+    rig = await rigs(latency=0.15).connect()
     await rig.transport.send(a_message())
     await eventually(lambda: rig.told() == ALL)
     assert len(rig.upside.raws) == 4
@@ -276,6 +286,105 @@ async def test_a_code_to_type_is_shown_beside_the_one_to_scan(rigs: Callable[...
     await eventually(lambda: rig.upside.codes)
     await rig.transport.pair(phone="5511999998888")
     assert [code.typed for code in rig.upside.codes] == [False, True]
+
+
+@pytest.mark.parametrize("code", ["402", "405", "440", "503", "515"])
+async def test_the_network_closes_with_any_code(rig: Rig, code: str) -> None:
+    await rig.account.script([Fault(kind=K.CLOSE, code=code)])  # type: ignore[arg-type]  # pydantic checks
+    assert rig.upside.changes[-1].reason == code
+    with pytest.raises(NotConnected):
+        await rig.transport.send(a_message())
+
+
+async def test_a_zombie_is_connected_and_lets_nothing_through(rig: Rig) -> None:
+    await rig.fault(K.ZOMBIE)
+    probe = asyncio.create_task(rig.transport.health(), name="probe")
+    send = asyncio.create_task(rig.transport.send(a_message()), name="send")
+    await asyncio.wait([probe, send], timeout=0.05)
+    assert not probe.done()
+    assert not send.done()
+    assert rig.upside.states == [S.CONNECTED]
+    await rig.transport.stop()
+    with pytest.raises(UnknownOutcome):
+        await send
+    await probe
+    rig.upside.states.clear()
+    await rig.connect()
+    await rig.transport.send(a_message("msg_2"))
+    await eventually(lambda: rig.told() == ALL)
+
+
+def people(*contacts: dict[str, object]) -> list[SandboxContact]:
+    return [SandboxContact.model_validate(contact) for contact in contacts]
+
+
+async def test_contacts_answer_by_the_script(rig: Rig) -> None:
+    replies = [
+        {"when": "(?i)price", "payload": {"text": "R$ 10"}},
+        {"when": "^where", "type": "location", "payload": {"latitude": 1.0, "longitude": 2.0}},
+    ]
+    rig.account.people(people({"phone": "5511999998888", "replies": replies}))
+    for text in ("The PRICE?", "where are you", "nothing of it"):
+        await rig.transport.send(a_message(text=text))
+    await eventually(lambda: rig.told().count("read") == 3 and rig.told().count("reply") == 2)
+    said = [(u.type, orjson.loads(u.payload)) for u in rig.updates() if isinstance(u, Inbound)]
+    assert said == [("text", {"text": "R$ 10"}), ("location", {"latitude": 1.0, "longitude": 2.0})]
+
+
+async def test_a_contact_who_does_not_read_and_one_who_is_not_there(rig: Rig) -> None:
+    rig.account.people(
+        people({"phone": "5511999998888", "reads": False, "replies": []}, {"phone": "*", "exists": False})
+    )
+    await rig.transport.send(a_message())
+    await eventually(lambda: rig.told() == ["sent", "delivered"])
+    with pytest.raises(Permanent, match="131026"):
+        await rig.transport.send(a_message(peer="5511911112222"))
+
+
+async def test_an_answer_may_take_its_time(rigs: Callable[..., Rig]) -> None:
+    rig = await rigs(latency=0.001).connect()
+    rig.account.people(people({"phone": "*", "replies": [{"after": 3600, "payload": {"text": "late"}}]}))
+    await rig.transport.send(a_message())
+    await eventually(lambda: rig.told() == ["sent", "delivered", "read"])
+    assert rig.account._receipts._due[0].step == 4
+
+
+async def test_a_connection_has_settings_of_its_own() -> None:
+    network = SandboxNetwork(ledger=MemoryLedger(), now_ms=FakeClock().now_ms, ids=make_ids(), latency=60.0)
+    config: dict[str, object] = {
+        "latency": "1ms",
+        "pair_after": 0,
+        "auto_reply": False,
+        "faults": [{"kind": "permanent"}],
+        "contacts": [{"phone": "*", "reads": False}],
+    }
+    transport = SandboxTransport(
+        connection=a_connection(config=config), network=network, credentials=MemoryCredentials()
+    )
+    upside = Upside()
+    await transport.start(on_state=upside.on_state, on_raw=upside.on_raw)
+    await eventually(lambda: S.CONNECTED in upside.states)
+    with pytest.raises(Permanent):
+        await transport.send(a_message())
+    await transport.send(a_message())
+    updates = await eventually(lambda: [u for raw in upside.raws for u in transport.parse(raw)][1:])
+    assert [u.status for u in updates if isinstance(u, Receipt)] == [MessageStatus.DELIVERED]
+    await transport.stop()
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"latncy": "1ms"}, "config.latncy"),
+        ({"latency": "soon"}, "config.latency"),
+        ({"contacts": [{"phone": "*", "replies": [{"when": "(", "payload": {}}]}]}, "config.contacts.0.replies.0.when"),
+        ({"faults": [{"kind": "flood"}]}, "config.faults.0.kind"),
+    ],
+)
+def test_wrong_settings_are_named(config: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        SandboxSettings.read(orjson.dumps(config))
+    assert [f.field for f in refused.value.fields] == [field]
 
 
 async def test_accounts_do_not_share_their_trouble(rig: Rig) -> None:

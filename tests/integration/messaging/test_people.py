@@ -1,0 +1,254 @@
+"""Who gets messages, when and how often: opt-out, new people, one person, quiet hours, the ninth digit."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.integration.messaging.world import World, data_of, receipt
+from zapd.errors import InvalidInput
+from zapd.jobs.job import Discard, Done, Outcome, Snooze
+from zapd.messaging.submit import Submitted
+from zapd.model.message import MessageStatus
+from zapd.model.pace import DAY, Limits, QuietHours
+from zapd.whatsapp import sandbox_wire
+from zapd.whatsapp.transport import NotConnected, PauseNewContacts, Permanent, Receipt, SendResult
+
+S = MessageStatus
+PHONE, OTHER_SPELLING = "5511987654321", "551187654321"
+
+
+async def wrote(world: World, text: str, peer: str = PHONE, provider_id: str | None = None) -> None:
+    told = sandbox_wire.contact_wrote(
+        provider_id or world.ids.ulid(), peer=peer, type_="text", payload={"text": text}, at=world.clock.now_ms()
+    )
+    await world.tell(told)
+
+
+async def run(world: World, submitted: Submitted) -> Outcome:
+    return await world.run(await world.job(submitted))
+
+
+async def sends(world: World, to: str = PHONE) -> Outcome:
+    """Submit one and let the sender have it."""
+    return await run(world, await world.submit(to=to))
+
+
+# --- opt-out ---
+
+
+@pytest.mark.parametrize("word", ["STOP", "sair", " Parar. ", "STOP!"])
+async def test_a_contact_who_says_so_gets_no_more_messages(world: World, word: str) -> None:
+    await world.connect()
+    await wrote(world, word)
+    for spelling in (PHONE, OTHER_SPELLING):
+        with pytest.raises(InvalidInput) as refused:
+            await world.submit(to=spelling)
+        assert refused.value.fields[0].field == "to"
+        assert "wants no messages" in refused.value.fields[0].rule
+    await world.submit(to="5511911112222")  # others do
+
+
+@pytest.mark.parametrize("text", ["please stop the music", "sair de casa", ""])
+async def test_a_word_inside_a_text_is_not_a_wish(world: World, text: str) -> None:
+    await world.connect()
+    await wrote(world, text or "x")
+    await world.submit(to=PHONE)
+
+
+@pytest.mark.parametrize("word", ["START", "voltar"])
+async def test_they_can_come_back(world: World, word: str) -> None:
+    await world.connect()
+    await wrote(world, "SAIR")
+    await wrote(world, word)
+    await world.submit(to=PHONE)
+
+
+async def test_what_was_accepted_before_the_wish_does_not_leave(world: World) -> None:
+    await world.connect()
+    submitted = await world.submit(to=PHONE)
+    await wrote(world, "SAIR")
+    outcome = await run(world, submitted)
+    assert isinstance(outcome, Discard)
+    assert (outcome.reason, await world.status(submitted.id), world.wire.sent) == ("opted_out", S.DLQ, [])
+
+
+async def test_a_provider_that_says_so_is_believed(world: World) -> None:
+    await world.connect()
+    world.wire.answers.append(Permanent("131050", "opted out of marketing"))
+    await sends(world)
+    with pytest.raises(InvalidInput):
+        await world.submit(to=PHONE)
+
+
+async def test_a_provider_that_says_so_later_is_believed_too(world: World) -> None:
+    await world.connect()
+    submitted = await world.submit(to=PHONE)
+    await run(world, submitted)
+    connection = await world.wire.find("default", "con_1")
+    assert connection
+    told = Receipt(provider_id="P1", status=S.FAILED, at=world.clock.now_ms(), code="131050")
+    await world.people.heard(connection, [told])
+    with pytest.raises(InvalidInput):
+        await world.submit(to=PHONE)
+
+
+async def test_an_event_of_a_message_names_every_id_of_its_writer(world: World) -> None:
+    await world.connect()
+    await wrote(world, "oi")
+    (event,) = await world.events.listed("default", type="message.received")
+    contact = data_of(event)["contact"]
+    assert contact["id"].startswith("ctc_")
+    assert (contact["phone"], contact["lid"], contact["name"]) == (PHONE, None, "Sandbox contact")
+
+
+# --- new people ---
+
+
+async def test_new_people_are_few_a_day_and_those_who_are_known_go_on(world: World) -> None:
+    world.limits["con_1"] = Limits(new_contacts_per_day=2, new_contacts_first_day=0)
+    await world.connect()
+    await wrote(world, "oi", peer="5511900000009")
+    assert [await sends(world, f"551190000000{n}") for n in (1, 2)] == [Done(), Done()]
+    third = await world.submit(to="5511900000003")
+    outcome = await run(world, third)
+    assert isinstance(outcome, Snooze)
+    assert (outcome.park_lane, await world.status(third.id)) == (False, S.QUEUED)
+    for known in ("5511900000001", "5511900000009"):  # written to before; wrote first
+        assert await sends(world, known) == Done()
+    world.clock.advance(DAY / 1000 + 1)
+    assert await run(world, third) == Done()
+
+
+async def test_the_day_is_counted_over_a_restart(world: World) -> None:
+    world.limits["con_1"] = Limits(new_contacts_per_day=1, new_contacts_first_day=0)
+    await world.connect()
+    assert await sends(world, "5511900000001") == Done()
+    for memory in (world.pace._new, world.pace._written_to, world.pace._people):
+        memory.clear()
+    assert isinstance(await sends(world, "5511900000002"), Snooze)
+
+
+async def test_after_463_new_people_wait_and_replies_flow(world: World) -> None:
+    await world.connect()
+    await wrote(world, "oi")
+    world.wire.answers.append(PauseNewContacts("463", "reach-out timelock", wait=3600.0))
+    first = await world.submit(to="5511900000001")
+    assert await run(world, first) == Snooze(3600.0)
+    assert world.held == [("con_1", world.clock.now_ms() + 3_600_000)]
+    another = await world.submit(to="5511900000002")
+    assert isinstance(await run(world, another), Snooze)
+    assert world.wire.sent == world.wire.sent[:1]  # it was not even tried
+    assert await sends(world) == Done()  # this one wrote
+    world.clock.advance(3601)
+    assert await run(world, another) == Done()
+
+
+@pytest.mark.parametrize("code", ["463", "131048", "shadow_ban"])
+async def test_a_restriction_that_comes_as_a_receipt_counts_too(world: World, code: str) -> None:
+    connection = await world.connect()
+    await world.people.heard(connection, [Receipt(provider_id="P1", status=S.FAILED, at=1, code=code)])
+    assert [name for name, _ in world.held] == ["con_1"]
+
+
+# --- one person ---
+
+
+async def test_one_person_is_not_written_to_too_often_and_others_go_on(world: World) -> None:
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=2)
+    await world.connect()
+    assert [await sends(world) for _ in range(2)] == [Done(), Done()]
+    third, fourth = await world.submit(to=PHONE), await world.submit(to=PHONE)
+    assert await run(world, third) == Snooze(6.0)
+    assert await run(world, fourth) == Snooze(12.0)
+    assert await sends(world, "5511911112222") == Done()
+    world.clock.advance(6)
+    assert await run(world, third) == Done()  # its own time was kept for it
+    assert await run(world, fourth) == Snooze(6.0)
+    world.clock.advance(6)
+    assert await run(world, fourth) == Done()
+
+
+async def test_a_burst_comes_back_with_time(world: World) -> None:
+    world.limits["con_1"] = Limits(recipient_per_minute=60, recipient_burst=3)
+    await world.connect()
+    for _ in range(2):
+        assert [await sends(world) for _ in range(3)] == [Done()] * 3
+        world.clock.advance(3)
+
+
+# --- quiet hours ---
+
+
+async def test_in_quiet_hours_only_answers_leave(world: World) -> None:
+    zone = ZoneInfo("America/Sao_Paulo")
+    world.limits["con_1"] = Limits(quiet_hours=QuietHours(begin=22 * 60, end=8 * 60, time_zone=zone.key))
+    world.clock.value = round(datetime(2026, 3, 1, 23, 0, tzinfo=zone).timestamp() * 1000)
+    await world.connect()
+    waiting = await world.submit(to="5511911112222")
+    assert await run(world, waiting) == Snooze(9 * 3600.0)
+    await wrote(world, "oi")
+    assert await sends(world) == Done()
+    world.clock.advance(3700)
+    assert isinstance(await sends(world), Snooze)  # that was an hour ago
+    world.clock.advance(9 * 3600)
+    assert await run(world, waiting) == Done()
+
+
+# --- the ninth digit ---
+
+
+async def test_a_brazilian_number_is_looked_up_once_and_sent_to_as_whatsapp_spells_it(world: World) -> None:
+    world.wire.lookups, world.wire.on_whatsapp = True, {OTHER_SPELLING}
+    await world.connect()
+    for _ in range(2):
+        assert await sends(world) == Done()
+    assert world.wire.asked == [(PHONE, OTHER_SPELLING)]
+    assert [message.peer for message in world.wire.sent] == [OTHER_SPELLING] * 2
+    history = await world.messages.history("default", "con_1")
+    assert {message.peer for message in history} == {PHONE}  # as it was asked for
+
+
+async def test_a_number_that_is_in_no_spelling_on_whatsapp_is_told(world: World) -> None:
+    world.wire.lookups = True
+    await world.connect()
+    submitted = await world.submit(to=PHONE)
+    outcome = await run(world, submitted)
+    assert isinstance(outcome, Discard)
+    assert (outcome.reason, world.wire.sent) == ("not_on_whatsapp", [])
+
+
+async def test_lookups_are_few_a_minute(world: World) -> None:
+    world.limits["con_1"] = Limits(lookups_per_minute=6)
+    world.wire.lookups, world.wire.on_whatsapp = True, {"5511988880001", "5511988880002"}
+    await world.connect()
+    assert await sends(world, "5511988880001") == Done()
+    second = await world.submit(to="5511988880002")
+    assert await run(world, second) == Snooze(10.0)
+    world.clock.advance(10)
+    assert await run(world, second) == Done()
+
+
+async def test_a_lookup_that_fails_does_not_cost_the_message(world: World) -> None:
+    world.wire.lookups, world.wire.lookup_trouble = True, Permanent("refused")
+    await world.connect()
+    assert await sends(world) == Done()
+    world.wire.lookup_trouble = NotConnected("gone")
+    assert isinstance(await sends(world, "5511988880001"), Snooze)
+
+
+async def test_the_spelling_in_the_answer_becomes_an_id_of_the_contact(world: World) -> None:
+    await world.connect()
+    world.wire.answers.append(SendResult(provider_id="P1", accepted_at=world.clock.now_ms(), peer=OTHER_SPELLING))
+    await sends(world)
+    (contact,) = await world.contacts.listed("default", opted_out=None, found=PHONE, after=None, limit=9)
+    assert (contact.aliases["phone"], contact.aliases["wa_id"]) == ((PHONE,), (OTHER_SPELLING,))
+
+
+async def test_receipts_of_other_failures_hold_nothing(world: World) -> None:
+    await world.connect()
+    submitted = await world.submit(to=PHONE)
+    await run(world, submitted)
+    await world.tell(receipt(S.DELIVERED))
+    assert world.held == []
+    assert await world.status(submitted.id) is S.DELIVERED
