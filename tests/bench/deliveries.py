@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from itertools import islice, repeat
+from itertools import cycle, islice
 from statistics import median
 
 import aiohttp
@@ -56,13 +56,14 @@ async def _sink() -> AsyncIterator[str]:
 
 async def _drained(sink: str, endpoints: int) -> float:
     async with daemon(LIFTED) as running, aiohttp.ClientSession() as http:
-        connection = (await running.connect())["id"]
+        connections = [(await running.connect())["id"] for _ in range(64)]
         for n in range(endpoints):
             await _endpoint(running, f"{sink}?n={n}")
         await running.call("POST", f"{QUEUE}/pause")
         messages = DELIVERIES // endpoints
-        url, one = send_request(running, connection)
-        await load.run(url=url, requests=islice(repeat(one), messages), connections=16, seconds=60)
+        pairs = [send_request(running, connection) for connection in connections]
+        requests = islice(cycle([one for _, one in pairs]), messages)
+        await load.run(url=pairs[0][0], requests=requests, connections=64, seconds=60)
 
         async def ready() -> bool:
             _, queue = await running.call("GET", "/status")

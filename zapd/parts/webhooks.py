@@ -64,6 +64,7 @@ class Webhooks:
             now_ms=now_ms,
             random=random.random,
         )
+        self.metrics.endpoints.labels("held").set_function(lambda: self.pacing.held)
         self.deliverer = self._deliverer(basis, storage, network, engine)
         self.resender = Resender(
             deliveries=storage.deliveries,

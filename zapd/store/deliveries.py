@@ -179,12 +179,24 @@ class DeliveryStore:
         )
         return [_loaded_of(row) for row in await self._database.fetch(query)]
 
-    async def before(self, delivery: Delivery) -> Delivery | None:
-        """The oldest unfinished delivery that must go before this one: same endpoint, same key, and earlier."""
+    async def ahead(self, delivery: Delivery, most: int) -> list[Delivery]:
+        """The unfinished deliveries that must go before this one, at most so many, the oldest first.
+
+        They have the same endpoint and the same key, and are earlier.
+        """
         d = delivery
         query = sa.select(deliveries).where(
             *(_D.tenant == d.tenant, _D.endpoint_id == d.endpoint_id, _D.order_key == d.order_key),
             *(_D.order_key.is_not(None), _D.id < d.id, _D.state.in_(_UNFINISHED)),
+        )
+        return [_delivery_of(row) for row in await self._database.fetch(query.order_by(_D.id).limit(most))]
+
+    async def following(self, delivery: Delivery) -> Delivery | None:
+        """The oldest unfinished delivery with the same endpoint and key."""
+        d = delivery
+        query = sa.select(deliveries).where(
+            *(_D.tenant == d.tenant, _D.endpoint_id == d.endpoint_id, _D.order_key == d.order_key),
+            *(_D.order_key.is_not(None), _D.state.in_(_UNFINISHED)),
         )
         rows = await self._database.fetch(query.order_by(_D.id).limit(1))
         return _delivery_of(rows[0]) if rows else None

@@ -37,7 +37,10 @@ _LATER = frozenset({429, 503})
 _OVER = frozenset({DeliveryState.DELIVERED, DeliveryState.CANCELED})
 _SOURCES = {state: sources(state) for state in DeliveryState}
 _EARLY = 1000  # milliseconds that a job may run before its delivery's `next_at`: clocks differ
-_TURN_WAIT = (0.1, 5.0)  # seconds at least and at most between two looks whether an ordered delivery's turn has come
+_CARRY = 3000  # milliseconds in which one job goes on with the deliveries that follow; a POST more fits its timeout
+_AHEAD = 600  # deliveries before one that are counted
+_TURN = 0.05  # seconds that each of them is reckoned with
+_TURN_WAIT = (1.0, 30.0)  # seconds at least and at most between two looks whether an ordered delivery's turn has come
 
 
 class Deliverer:
@@ -71,14 +74,46 @@ class Deliverer:
         self._now_ms = now_ms
         self._backoff = backoff
         self._metrics = metrics
+        self._under_way: set[str] = set()  # deliveries with an order, so that two jobs do not send the same one
 
     async def deliver(self, job: Job) -> Outcome:
         """Make one attempt, unless the delivery is over or its endpoint is gone.
 
+        After one with an order the job goes on with those that follow it: each of their own jobs would have to ask
+        again and again whether its turn has come.
         Raises Unavailable without a database; the pool then waits and burns none of the receiver's tries.
         """
         loaded = await self._deliveries.load(*_names(job))
-        if loaded is None or loaded.delivery.state in _OVER:
+        if loaded is None:
+            return Done()
+        outcome = await self._turn(job, loaded)
+        if loaded.delivery.order_key is None or not isinstance(outcome, Done):
+            return outcome
+        until = self._now_ms() + _CARRY
+        while following := await self._deliveries.following(loaded.delivery):
+            if following.attempts:  # its own job counts its tries
+                break
+            if self._now_ms() >= until:
+                return Snooze(0.0)  # and goes on from here
+            more = await self._deliveries.load(following.tenant, following.id)
+            if more is None or not isinstance(await self._turn(job, more), Done):
+                break
+        return outcome
+
+    async def _turn(self, job: Job, loaded: LoadedDelivery) -> Outcome:
+        """One delivery; with an order, never twice at once."""
+        if loaded.delivery.order_key is None:
+            return await self._attempt(job, loaded)
+        if loaded.delivery.id in self._under_way:
+            return Snooze(_TURN_WAIT[0])
+        self._under_way.add(loaded.delivery.id)
+        try:
+            return await self._attempt(job, loaded)
+        finally:
+            self._under_way.discard(loaded.delivery.id)
+
+    async def _attempt(self, job: Job, loaded: LoadedDelivery) -> Outcome:
+        if loaded.delivery.state in _OVER:
             return Done()
         delivery = loaded.delivery
         endpoint = await self._enabled(delivery.tenant, delivery.endpoint_id)
@@ -141,9 +176,9 @@ class Deliverer:
         wait = self._pacing.wait(endpoint)
         if wait:
             return Snooze(wait, park_lane=True)
-        if delivery.order_key is None or (first := await self._deliveries.before(delivery)) is None:
+        if delivery.order_key is None or not (ahead := await self._deliveries.ahead(delivery, _AHEAD)):
             return None
-        wait = ((first.next_at or now) - now) / 1000
+        wait = max(((ahead[0].next_at or now) - now) / 1000, len(ahead) * _TURN)
         return Snooze(min(max(wait, _TURN_WAIT[0]), _TURN_WAIT[1]))
 
     async def _send(self, job: Job, endpoint: Endpoint, parcel: Parcel) -> Outcome:

@@ -36,13 +36,13 @@ class WebhookMetrics:
         )
         self.endpoints = Gauge(
             "zapd_endpoints",
-            "Endpoints by state; failing: enabled, and the last attempt failed.",
+            "Endpoints by state; failing: enabled, and the last attempt failed; held: spared by this daemon.",
             ["state"],
             registry=registry,
         )
         for state in _COUNTED:
             self.deliveries.labels(state.value)
-        for name in ("enabled", "failing", "disabled"):
+        for name in ("enabled", "failing", "held", "disabled"):
             self.endpoints.labels(name)
 
     def sampled(self, *, deliveries: Mapping[DeliveryState, int], disabled_endpoints: int) -> None:

@@ -1,11 +1,14 @@
 """What an endpoint may ask for: channels, filter, transformation, order, batches, numbers."""
 
+import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import web
 from standardwebhooks import Webhook
 
 from tests.integration.webhooks.world import TENANT, World
+from tests.support import eventually
 from tests.support.receiver import Receiver, Reply
 from zapd.jobs.job import Discard, Done, Retry, Snooze
 from zapd.model.webhook import DeliveryState, Options, Owner
@@ -62,11 +65,60 @@ async def test_pain_8_deliveries_with_one_key_go_in_order_and_others_pass(world:
     receiver.script.append(Reply(500))
     assert isinstance(await world.run(first), Retry)
 
-    assert await world.run(second) == Snooze(5.0)  # the first one's turn comes in 10 s
+    assert await world.run(second) == Snooze(10.0)  # that is when the first one's turn comes again
     assert await world.run(other) == Done()
     world.clock.advance(10)
     assert await world.run(first) == Done()
     assert await world.run(second) == Done()
+
+
+async def test_one_job_goes_on_with_those_that_follow_in_their_order(world: World, receiver: Receiver) -> None:
+    await world.endpoint(receiver.url, options=Options(order_by="data.chat"))
+    jobs = [job for n in range(5) for job in await world.happens(data={"chat": "a", "n": n})]
+    assert await world.run(jobs[3]) == Snooze(1.0)  # three go before it
+    assert await world.run(jobs[0]) == Done()
+    assert [received.json["data"]["n"] for received in receiver.received] == [0, 1, 2, 3, 4]
+    assert [await world.run(job) for job in jobs] == [Done()] * 5
+    assert len(receiver.received) == 5
+
+
+async def test_a_job_that_went_on_for_long_comes_back_for_the_rest(world: World, receiver: Receiver) -> None:
+    await world.endpoint(receiver.url, options=Options(order_by="data.chat"))
+    jobs = [job for n in range(3) for job in await world.happens(data={"chat": "a", "n": n})]
+
+    async def slow(_: web.Request) -> web.Response:
+        world.clock.advance(4)
+        return web.Response(status=204)
+
+    receiver.respond = slow
+    assert await world.run(jobs[0]) == Done() or len(receiver.received) > 1
+    assert await world.run(jobs[0]) in (Done(), Snooze(0.0))
+    for _ in range(3):
+        await world.run(jobs[0])
+    assert [received.json["data"]["n"] for received in receiver.received] == [0, 1, 2]
+
+
+async def test_what_follows_a_failure_waits_for_it(world: World, receiver: Receiver) -> None:
+    await world.endpoint(receiver.url, options=Options(order_by="data.chat"))
+    jobs = [job for n in range(3) for job in await world.happens(data={"chat": "a", "n": n})]
+    receiver.script.extend([Reply(204), Reply(500)])
+    assert await world.run(jobs[0]) == Done()
+    assert [received.json["data"]["n"] for received in receiver.received] == [0, 1]
+    assert isinstance(await world.run(jobs[2]), Snooze)
+    world.clock.advance(10)
+    assert await world.run(jobs[1]) == Done()  # and the third with it
+    assert [received.json["data"]["n"] for received in receiver.received] == [0, 1, 1, 2]
+
+
+async def test_two_jobs_never_send_one_ordered_delivery_at_once(world: World, receiver: Receiver) -> None:
+    await world.endpoint(receiver.url, options=Options(order_by="data.chat"))
+    (job,) = await world.happens(data={"chat": "a"})
+    receiver.open.clear()
+    first = asyncio.create_task(world.run(job), name="first")
+    await eventually(lambda: len(receiver.received) == 1)
+    assert await world.run(job) == Snooze(1.0)
+    receiver.open.set()
+    assert await first == Done()
 
 
 def batch(size: int, wait: float = 5.0) -> dict[str, Any]:
