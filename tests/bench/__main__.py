@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import deliveries, engine, main_job
+from tests.bench import deliveries, engine, events, main_job
 from tests.bench.rows import Row, save
 
 FILE = Path("build/bench.json")
@@ -25,6 +25,7 @@ CASES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "webhooks": deliveries.deliveries,
     "webhooks-slow": deliveries.slow_endpoint,
     "memory": main_job.memory,
+    "events": events.accepted,
     "engine": engine.engine,
     "sql": engine.with_sql,
     "scale": engine.scale,

@@ -1,5 +1,6 @@
 """The configuration: where values come from, what is refused and how, and that the example tells the truth."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -361,3 +362,75 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 def test_a_wrong_value_hides_no_other_rule_and_causes_no_false_one(file: Path) -> None:
     found = problems(file, '[jobs]\nheartbeat = "x"\nlease = "1s"\n[redis]\nurl = "bad"\npassword = "pw"\n')
     assert [line.split(" = ")[0] for line in found] == ["redis.url", "jobs.heartbeat"]
+
+
+# --- the event hub
+
+
+def test_what_the_file_defines_is_checked_key_by_key(file: Path) -> None:
+    lines = problems(
+        file,
+        """
+        [sources."shop"]
+        verify = "githup"
+        secret = "s"
+        [sources."a b"]
+        verify = "github"
+        [targets."crm"]
+        base_url = "crm.example.com"
+        tokn = "x"
+        [routes."r"]
+        types = ["lead.*"]
+        actions = [{ kind = "deliver" }]
+        [mappings]
+        x = 1
+        [listeners]
+        "a b" = ["email"]
+        "x.y" = "email"
+        [targets."env"]
+        base_url = "env:NOT_SET_ANYWHERE"
+        """,
+    )
+    text = "\n".join(lines)
+    assert "sources.shop.verify: is \"githup\"; should be 'meta', 'zapi', 'github'" in text
+    assert 'sources."a b": a name is up to 64' in text
+    assert "targets.crm.base_url" in text
+    assert "targets.crm.tokn: unknown key" in text
+    assert "routes.r.actions.0" in text
+    assert "give either `target` or `endpoint`" in text
+    assert "mappings.x" in text
+    assert 'listeners."a b"' in text
+    assert 'listeners."x.y"' in text
+    assert "targets.env: env:NOT_SET_ANYWHERE is not set" in text
+
+
+def test_a_secret_of_a_definition_is_never_shown(file: Path) -> None:
+    wrong = """
+        [sources."x"]
+        verify = "github"
+        secret = 12345
+        [targets."y"]
+        base_url = "https://x.y"
+        auth = { type = "bearer", token = 777 }
+        """
+    text = "\n".join(problems(file, wrong))
+    assert "12345" not in text
+    assert "777" not in text
+
+
+def test_secrets_come_from_the_environment_and_from_credentials(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "crm").write_text("from-systemd\n")
+    file.write_text(
+        """
+        [sources."shop"]
+        verify = "github"
+        secret = "env:SHOP"
+        [targets."crm"]
+        base_url = "https://crm.example.com"
+        auth = { type = "bearer", token = "credential:crm" }
+        """
+    )
+    config = load(file, environ={"SHOP": "from-env", "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    given = {key: json.loads(defined.given) for key, defined in config.definitions.items()}
+    assert given["source", "shop"]["secret"] == "from-env"
+    assert given["target", "crm"]["auth"]["token"] == "from-systemd"

@@ -51,7 +51,15 @@ def check_config(config: Path | None, state_dir: Path | None, as_json: bool) -> 
     """Read the configuration and name every wrong key. Exit code 78 when there is one."""
     from zapd.config import load  # noqa: PLC0415
 
-    load(config, environ=os.environ, overrides=overrides(state_dir))
+    found = load(config, environ=os.environ, overrides=overrides(state_dir))
+    if found.definitions or found.listeners:
+        import asyncio  # noqa: PLC0415
+
+        from zapd.errors import ConfigError  # noqa: PLC0415
+        from zapd.parts.hub import problems_of_file  # noqa: PLC0415
+
+        if problems := asyncio.run(problems_of_file(found)):
+            raise ConfigError(*problems)
     click.echo('{"ok": true}' if as_json else "the configuration is right")
 
 

@@ -50,7 +50,10 @@ EventType = Annotated[str, AfterValidator(_event_type)]
 class Spec(BaseModel):
     """What all have in common: unknown keys are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    # Built at its first use: a daemon without a hub does without.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 Preset = Literal["meta", "zapi", "github", "stripe", "shopify", "standard-webhooks", "hmac", "api-key", "basic"]

@@ -159,7 +159,7 @@ def _hub_rule(problem: ErrorDetails) -> str:
         return "unknown key"
     rule = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
     value = problem.get("input")
-    shown = isinstance(value, str | int | float) and problem["loc"][-1] not in SECRETS
+    shown = isinstance(value, str | int | float) and problem["loc"] and problem["loc"][-1] not in SECRETS
     return f"is {json.dumps(value)}; {rule}" if shown else rule
 
 

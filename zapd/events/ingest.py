@@ -97,14 +97,14 @@ class Ingest:
         entries = [entry for entry in self._registry.sources(name) if source_of(entry).enabled]
         if not entries:
             raise NotFound(f"there is no source {name[:64]}")
-        entry = entries[0]
+        sender = entries[0] if len(entries) == 1 else None  # else only its secret can tell whose a call is
         try:
-            entry = self._sender(entries, call)
-            return await self.keep(entry, call)
+            sender = self._sender(entries, call)
+            return await self.keep(sender, call)
         except Rejected as error:
             self._metrics.rejected[error.check].inc()
-            if len(entries) == 1 or entry is not entries[0]:  # else nobody knows whose it was meant to be
-                await self._refused(entry.definition.tenant, name, call, error)
+            if sender is not None:
+                await self._refused(sender.definition.tenant, name, call, error)
             raise
 
     def _sender(self, entries: list[Entry], call: Call) -> Entry:

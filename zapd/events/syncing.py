@@ -69,7 +69,8 @@ class Syncer:
         if before is not None and before["state"] == "running":
             raise Conflict(f"sync {name} is under way: run {before['run']}")
         run = self._ids.new("syn")
-        at = {"run": run, "state": "running", "page": 0, "items": 0, "new": 0, "next": spec.first, "error": None}
+        first = None if spec.paging == "cursor" else spec.first  # the first page has no cursor yet
+        at = {"run": run, "state": "running", "page": 0, "items": 0, "new": 0, "next": first, "error": None}
         at["started_at"] = at["updated_at"] = self._now_ms()
         await self._commit(self._kept(tenant, name, at), jobs=[self._job(tenant, name, run, 0)])
         return run
@@ -121,7 +122,7 @@ class Syncer:
     async def _read(self, tenant: str, spec: SyncSpec, place: Any) -> tuple[Sequence[Any], Any]:
         """One page: its items, and where the next one is (None: this was the last)."""
         path = spec.path
-        if spec.paging != "none" and place is not None and not (spec.paging == "cursor" and place == spec.first):
+        if spec.paging != "none" and place is not None:
             path += ("&" if "?" in path else "?") + urlencode({spec.parameter: place})
         answer = await self._targets.call(tenant, spec.target, "GET", path, body=None, headers={})
         try:

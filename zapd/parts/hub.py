@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zapd.announce import Announcement
+from zapd.config import Config
 from zapd.errors import ConfigError
 from zapd.events.acting import Actor
 from zapd.events.backtest import Backtest
@@ -354,6 +355,23 @@ class Hub:
             if delivery.state is DeliveryState.DEAD:
                 await self._webhooks.resender.retry(event.tenant, delivery.id)
         return self._webhooks.fanout.changes(event)
+
+
+async def problems_of_file(config: Config) -> list[str]:
+    """What is wrong with the rules and listeners of a configuration file, beyond the shape that `load` checks."""
+    hub = config.events
+    evaluator = Evaluator(cpu=hub.template_cpu, output=hub.template_output, environ=os.environ)
+    listeners = Listeners(types=config.listeners)
+    queues = frozenset(name for name, queue in config.queues.items() if queue.action)
+    try:
+        found = await Checker(evaluator=evaluator, queues=lambda: queues).of_file(config.definitions)
+        listeners.load()
+        return found
+    except ConfigError as error:
+        return [*found, *error.problems]
+    finally:
+        listeners.close()
+        await evaluator.close()
 
 
 def burst_of_a_minute(per_minute: float) -> Callable[[str], float]:

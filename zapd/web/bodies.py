@@ -60,7 +60,8 @@ _ONE_LINE = r"^[^|\x00-\x1f\x7f]*$"  # the engine keeps kind and lane in a heade
 class Body(BaseModel):
     """What all bodies have in common."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Each is built when it is first used: a daemon uses few of them.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class SendMessage(Body):
