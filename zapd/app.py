@@ -141,6 +141,7 @@ class App:
     def _build_operations(self) -> Operations:
         return Operations(
             broker=self._engine.broker,
+            commit=self._storage.writer.commit,
             outbox_rows=self._storage.outbox,
             connections=self._storage.connections,
             redeliver=self._webhooks.resender.retry,
@@ -161,6 +162,7 @@ class App:
                 self._basis, self._storage, engine, self._webhooks, self._accounts, self._messages, self._hub
             )
         )
+        parts.insert(0, engine.controls)  # what is paused and limited is known before the first claim
         self._resources, self._parts = self._supervisor(resources), self._supervisor(parts)
         self._state = State(
             version=__version__,
@@ -201,6 +203,7 @@ class App:
             parts=self._parts,
             pools=self._engine.pools,
             dispatcher=self._engine.dispatcher,
+            pause_all=self._engine.controls.pause_all,
             outbox=self._engine.outbox,
             server=api.server,
             state=self._state,

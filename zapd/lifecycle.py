@@ -31,6 +31,7 @@ class Lifecycle:
         parts: Supervisor,
         pools: Sequence[Pool],
         dispatcher: Dispatcher,
+        pause_all: Callable[..., Awaitable[None]],
         outbox: Outbox,
         server: Server,
         state: State,
@@ -44,6 +45,7 @@ class Lifecycle:
         self._parts = parts
         self._pools = pools
         self._dispatcher = dispatcher
+        self._pause_all = pause_all
         self._outbox = outbox
         self._server = server
         self._state = state
@@ -86,11 +88,11 @@ class Lifecycle:
 
     async def pause(self) -> None:
         """Claim nothing on any queue: here at once; everywhere and over restarts when Redis has it."""
-        await self._dispatcher.pause_all()
+        await self._pause_all(paused=True)
 
     async def resume(self) -> None:
         """Claim again."""
-        await self._dispatcher.resume_all()
+        await self._pause_all(paused=False)
 
     @property
     def turns(self) -> int:

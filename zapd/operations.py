@@ -8,6 +8,7 @@ from zapd.jobs.broker import Broker
 from zapd.messaging.accounts import SEND
 from zapd.model.session import Connection
 from zapd.model.webhook import Delivery
+from zapd.store.commands import Row
 from zapd.store.connections import ConnectionStore
 from zapd.store.outbox import OutboxStore
 from zapd.web import answers
@@ -20,16 +21,27 @@ class Operations:
         self,
         *,
         broker: Broker,
+        commit: Callable[..., Awaitable[Row | None]],
         outbox_rows: OutboxStore,
         connections: ConnectionStore,
         redeliver: Callable[[str, str], Awaitable[Delivery]],
         session_states: Callable[[], dict[Any, int]],
     ) -> None:
         self._broker = broker
+        self._commit = commit
         self._outbox_rows = outbox_rows
         self._connections = connections
         self._redeliver = redeliver
         self._session_states = session_states
+
+    async def reprioritize(self, tenant: str, queue: str, job_id: str, priority: int) -> bool | None:
+        """Another priority for a job that waits, also in the row that answers for it. False: it runs; None: none."""
+        moved = await self._broker.reprioritize(queue, job_id, priority)
+        if moved is not False:
+            await self._commit(self._outbox_rows.reprioritized(tenant, job_id, priority))
+        if moved is None:  # not in Redis yet: it may have come meanwhile, as it was
+            moved = await self._broker.reprioritize(queue, job_id, priority)
+        return moved
 
     async def retry_delivery(self, tenant: str, delivery_id: str) -> Delivery:
         """Deliver once more. Raises NotFound, Conflict."""

@@ -50,7 +50,7 @@ class Daemon:
         self.trouble: Exception | None = None
         pool = world.engine.pool(self.handle, SEND)
         pool._on_finished = world.outbox.finished
-        dispatcher = Dispatcher(broker=world.engine.broker, pools=[pool])
+        dispatcher = self.dispatcher = Dispatcher(broker=world.engine.broker, pools=[pool])
         world.outbox._wake = dispatcher.wake
         app = web.Application()
         app.router.add_post("/", self.accept)
@@ -63,6 +63,7 @@ class Daemon:
             parts=self._supervisor(parts),
             pools=[pool],
             dispatcher=dispatcher,
+            pause_all=self._pause_all,
             outbox=world.outbox,
             server=self.server,
             state=self.state,
@@ -75,6 +76,9 @@ class Daemon:
 
     def _supervisor(self, services: list[Service]) -> Supervisor:
         return Supervisor(services=services, random=lambda: 0.0, on_failed=lambda name, reason: None)
+
+    async def _pause_all(self, *, paused: bool) -> None:
+        self.dispatcher.hold(paused)
 
     async def _note(self, what: str) -> None:
         self.story.append(what)

@@ -20,6 +20,7 @@ def operations(world: World) -> Operations:
 
     return Operations(
         broker=world.engine.broker,
+        commit=world.outbox.commit,
         outbox_rows=world.outbox_rows,
         connections=world.connections,
         redeliver=redeliver,

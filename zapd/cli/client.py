@@ -1,7 +1,7 @@
 """Talks HTTP to the running daemon. The standard library does: a command makes one or two requests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -41,16 +41,20 @@ class Client:
     def call(
         self,
         method: str,
-        path: str,
+        path: str | Sequence[str],
         body: Any = None,
         *,
         accept: str = "application/json",
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """One request. Query parameters of None are left out. Fails with the daemon's own words."""
+        """One request. Query parameters of None are left out. Fails with the daemon's own words.
+
+        A path in parts may hold slashes in one of them.
+        """
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        target = quote(path) + (f"?{urlencode(given)}" if given else "")
+        where = quote(path) if isinstance(path, str) else "".join(f"/{quote(part, safe='')}" for part in path)
+        target = where + (f"?{urlencode(given)}" if given else "")
         sent = {"Authorization": f"Bearer {self._key}", "Accept": accept, "Content-Type": "application/json"}
         content = None if body is None else json.dumps(body).encode()
         answer = self._exchange(method, target, content, sent | dict(headers or {}))

@@ -18,6 +18,7 @@ NAME = r"^[a-z][a-z0-9_.-]*(:[a-z0-9_.-]+)*$"  #: no braces: the name is the has
 MAX_NAME = 64
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
+MaybeCount = Annotated[Count | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 def _duration_or_none(value: object) -> object:
@@ -53,6 +54,8 @@ class QueueConfig(BaseModel):
     """Jobs at once that the pool falls back to when the queue is short."""
     max_concurrency: Count = 50
     """Jobs at once that the pool grows to while the queue is long."""
+    clear_within: Annotated[Duration, Field(gt=0)] = 1.0
+    """The pool grows while what is ready would take longer than this to work off."""
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
     """Tries in all; after the last one the job is a dead letter."""
     backoff: Duration = 2.0
@@ -65,6 +68,8 @@ class QueueConfig(BaseModel):
     """Starts of jobs over the whole queue, such as "600/min"; "" for no limit."""
     burst: Count = 1
     """Jobs that may start at once before the rate holds them back."""
+    max_in_flight: MaybeCount = None
+    """Jobs at once over all daemons; "" for each daemon's own max_concurrency only."""
     lane_cap: Count = 1
     """Jobs of one lane at once; 1 keeps a lane's order."""
     lane_rate: Rate = None

@@ -57,6 +57,7 @@ class Claim(NamedTuple):
     jobs: list[Claimed]
     more: bool
     wait: float | None
+    ready: int = 0  #: about how many more could be claimed now
 
 
 class Finished(NamedTuple):
@@ -67,6 +68,18 @@ class Finished(NamedTuple):
     delay_ms: int = 0
     reason: str = ""
     error: str = ""
+
+
+class Pauses(NamedTuple):
+    """What is paused of a queue."""
+
+    paused: bool = False
+    kinds: frozenset[str] = frozenset()
+    lanes: frozenset[str] = frozenset()
+
+    @property
+    def any(self) -> bool:
+        return self.paused or bool(self.kinds or self.lanes)
 
 
 class Lost(Unavailable):
@@ -139,7 +152,7 @@ class Broker:
         """At most `free` jobs, the most urgent first. After Unavailable call `recover` before the next claim."""
         number = next(self._claims)
         limits = self._limits[queue]
-        more, wait, flat = await self._call(
+        more, wait, flat, ready = await self._call(
             "claim", queue, self.consumer, number, min(free, _BATCH), self._ttl_ms, *limits, self._aged_ms
         )
         claimed, malformed = [], []
@@ -154,7 +167,7 @@ class Broker:
             await self.finish(queue, malformed)
             self._metrics[queue].deaths["malformed"] += len(malformed)
         self._metrics[queue].claimed += len(claimed)
-        return Claim(claimed, bool(more), None if wait < 0 else wait / 1000)
+        return Claim(claimed, bool(more), None if wait < 0 else wait / 1000, ready)
 
     async def finish(self, queue: str, results: Sequence[Finished]) -> list[bool]:
         """End claims, at most 500. False: refused, the job is no longer ours.
@@ -239,8 +252,10 @@ class Broker:
         self._known(queue)
         await self._call("pause", queue, int(paused), "lane", lane)
 
-    async def paused(self) -> set[str]:
-        return {queue for queue in self.queues if (await self.stats(queue)).paused}
+    async def pauses(self, queue: str) -> Pauses:
+        """What Redis knows to be paused."""
+        paused, kinds, lanes = await self._call("pauses", queue)
+        return Pauses(bool(paused), frozenset(map(bytes.decode, kinds)), frozenset(map(bytes.decode, lanes)))
 
     async def park_lane(self, queue: str, lane: str, seconds: float) -> None:
         """Nothing of the lane starts for that time. A longer park stays."""

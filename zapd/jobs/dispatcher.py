@@ -25,6 +25,7 @@ class _Line:
         self.queue = pool.queue.name
         self.due = math.inf  #: when to claim again, or since when it waits for that
         self.more = False  #: the last claim left work behind
+        self.ready = 0  #: about how much
         self.unsure = True  #: jobs may have been claimed without our knowing; true at start, for a restart of this part
 
 
@@ -66,19 +67,15 @@ class Dispatcher:
             line.unsure = True
             self._make_due(line)
 
-    async def pause_all(self) -> None:
-        """No claims from now on: here at once; on the others, and over restarts, as soon as Redis has it."""
-        self._paused = True
-        for queue in self._broker.queues:
-            await self._broker.pause(queue)
-        self._paused = False  # Redis holds it from here on, so that one queue can be resumed by itself
+    def hold(self, on: bool) -> None:
+        """No claims from now on, here and at once; off: claim again."""
+        self._paused = on
+        self._wake.set()
 
-    async def resume_all(self) -> None:
-        """Claim again."""
-        self._paused = False
-        for queue in self._broker.queues:
-            await self._broker.resume(queue)
-            self.wake(queue)
+    def limit(self, max_in_flight: int) -> None:
+        """Another limit over all pools, from the next claim on."""
+        self._max_in_flight = max_in_flight
+        self._wake.set()
 
     async def run(self) -> None:
         """Claim until `stop`."""
@@ -92,7 +89,7 @@ class Dispatcher:
                 self._wake.clear()
                 self.turns += 1
                 for line in self._lines.values():
-                    line.pool.resize(more=line.more and line.pool.free <= 0)
+                    line.pool.resize(ready=line.ready if line.more and line.pool.free <= 0 else 0)
                 while (chosen := self._next(loop.time())) and not self._stopping:
                     await self._serve(chosen)
                 await self._sleep()
@@ -149,7 +146,7 @@ class Dispatcher:
             log.warning("jobs.claim_failed", queue=line.queue, error=str(error)[:200])
             return
         line.pool.start(claim.jobs)
-        line.more = claim.more
+        line.more, line.ready = claim.more, max(1, claim.ready)
         now = loop.time()
         if claim.more:
             line.due = min(line.due, now)

@@ -38,6 +38,9 @@ class QueueStats:
     paused: bool
     active_jobs: list[str]
     whole: bool  #: False when Redis lost its data, until `refill`
+    enqueued: int = 0  #: jobs that came since Redis was empty
+    died: int = 0  #: jobs that went to the dead letters since then
+    quarantined: int = 0  #: entries and keys found since then that zapd did not write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,8 @@ class Inspector:
 
     async def stats(self, queue: str) -> QueueStats:
         answer = await self._call("stats", queue)
-        waiting, active, delayed, staged, dead, completed, failed, oldest, paused, ids, whole = answer
+        waiting, active, delayed, staged, dead, completed, failed, oldest, paused, ids, whole, *sums = answer
+        enqueued, died, quarantined = sums
         return QueueStats(
             waiting=waiting,
             active=active,
@@ -118,6 +122,9 @@ class Inspector:
             paused=bool(paused),
             active_jobs=sorted(job_id.decode() for job_id in ids),
             whole=bool(whole),
+            enqueued=enqueued,
+            died=died,
+            quarantined=quarantined,
         )
 
     async def locate(self, queue: str, ids: Sequence[str]) -> list[str]:

@@ -32,6 +32,7 @@ class QueueNumbers:
     slots: int = 0
     slots_used: int = 0
     paused: bool = False
+    quarantined: int = 0
     oldest_ready_ms: int = 0
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     deaths: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DEATHS, 0))
@@ -110,6 +111,11 @@ class JobMetrics(Collector):
             ("zapd_jobs_enqueued", "Jobs added", {n: q.enqueued for n, q in self.queues.items()}),
             ("zapd_jobs_claimed", "Jobs claimed", {n: q.claimed for n, q in self.queues.items()}),
             ("zapd_jobs_reclaimed", "Jobs taken from dead daemons", {n: q.reclaimed for n, q in self.queues.items()}),
+            (
+                "zapd_jobs_quarantined",
+                "Entries and keys in Redis that zapd did not write, kept aside",
+                {n: q.quarantined for n, q in self.queues.items()},
+            ),
             ("zapd_jobs_fenced", "Finishes refused: the claim was lost", {n: q.fenced for n, q in self.queues.items()}),
         ):
             yield _counter(metric, text, "queue", values)

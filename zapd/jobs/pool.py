@@ -23,6 +23,7 @@ _TWICE_WAIT = 0.5  # seconds between looks whether the first run of a job, or of
 _UNTOLD_WAIT = 5.0  # seconds until a death is tried again that `on_dead` could not write down
 GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
 _SHRINK_AFTER = 10.0  # seconds of little use before a step down
+_FORGET = 0.05  # the weight of the newest job in the average of what jobs take
 _SMALL_POOL = 8  # slots that one claim may fill
 _CANCEL_GRACE = 2.0  # seconds for handlers to end after they were canceled
 _TIMEOUT, _DRAIN, _ENDED, _CANCELED = "timeout", "drain", "ended", "canceled"
@@ -79,6 +80,7 @@ class Pool:
         self._backoff = backoff_of(queue)
         self._limit = queue.concurrency
         self._resized_at = 0.0
+        self._took = 0.0  # seconds of a job, on average of late
         self._running: dict[_Run, None] = {}  # in order of their deadline, because the timeout is the same for all
         self._timer: asyncio.TimerHandle | None = None
         self._buffer = FinishBuffer(queue=queue.name, broker=broker, on_answered=self._answered, random=random)
@@ -145,10 +147,13 @@ class Pool:
         found = [run for run in self._running if run.claimed.job.id == job_id]
         return now - found[0].started if found else None
 
-    def resize(self, *, more: bool) -> None:
-        """Move the limit: doubled while all are busy and `more` waits, halved after a time of little use."""
+    def resize(self, *, ready: int) -> None:
+        """Move the limit: doubled while `ready` jobs wait that would take too long, halved after a time of little use.
+
+        Between two steps there is time to see what the last one did.
+        """
         now = asyncio.get_running_loop().time()
-        if more and self._limit < self.queue.max_concurrency:
+        if ready and self._limit < self.queue.max_concurrency and self._clears_late(ready, now):
             if now - self._resized_at >= GROW_EVERY:
                 self._limit, self._resized_at = min(self.queue.max_concurrency, self._limit * 2), now
         elif len(self._running) > self._limit // 2:
@@ -156,6 +161,12 @@ class Pool:
         elif self._limit > self.queue.concurrency and now - self._resized_at >= _SHRINK_AFTER:
             self._limit, self._resized_at = max(self.queue.concurrency, self._limit // 2), now
         self._show()
+
+    def _clears_late(self, ready: int, now: float) -> bool:
+        """Whether what is ready takes longer than the operator wants, as long as jobs took of late."""
+        oldest = next(iter(self._running), None)
+        took = max(self._took, now - oldest.started if oldest else 0.0)  # nothing may have ended yet
+        return ready * took / self._limit > self.queue.clear_within
 
     def configure(self, queue: QueueSettings) -> None:
         """New settings, for the jobs that start from now on."""
@@ -202,12 +213,14 @@ class Pool:
 
     async def _work(self, run: _Run) -> None:
         loop = asyncio.get_running_loop()
-        job, started = run.claimed.job, loop.time()
+        job = run.claimed.job
         self._numbers.wait.observe(max(0, self._now_ms() - max(job.created_at, job.due_at)) / 1000)
         if _is_suspect(run.claimed):
             await self._buffer.settle()  # the other suspects must be out of our hands before this one takes us down
         outcome = await self._perform(run)
-        self._numbers.run.observe(loop.time() - started)
+        took = loop.time() - run.started
+        self._numbers.run.observe(took)
+        self._took += (took - self._took) * _FORGET
         run.stopped = run.stopped or _ENDED
         if type(outcome) is Done:
             result = Finished(run.claimed, Ending.DONE)

@@ -23,6 +23,7 @@ class QueueSettings:
     priority: int  #: of the queue among queues, 1 to 10; the higher is the more urgent
     concurrency: int  #: handlers at once while there is little to do
     max_concurrency: int  #: handlers at once under backlog
+    clear_within: float = 1.0  #: grow while what is ready would take longer than this
     attempts: int  #: tries in total, then the job is dead
     backoff: float  #: after the first failure; then times `backoff_factor` each
     backoff_factor: float = 3.0

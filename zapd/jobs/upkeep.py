@@ -7,6 +7,7 @@ import structlog
 
 from zapd.errors import Unavailable
 from zapd.jobs.broker import HEARTBEAT_TTL, Broker
+from zapd.jobs.inspect import QueueStats
 from zapd.jobs.metrics import JobMetrics
 
 log = structlog.get_logger("zapd.jobs")
@@ -15,7 +16,7 @@ _RECLAIM_BATCH = 100
 
 
 class Upkeep:
-    """Three loops. Times in seconds.
+    """Three loops. Times in seconds. `sampled` gets each queue's numbers at each sweep.
 
     Jobs of other nodes are reclaimed only after one heartbeat TTL of unbroken contact with Redis: after an outage all
     heartbeats are past, and taking everybody's jobs would run them all twice. Jobs of our own node's earlier starts
@@ -30,6 +31,7 @@ class Upkeep:
         broker: Broker,
         metrics: JobMetrics,
         random: Callable[[], float],
+        sampled: Callable[[str, QueueStats], None] = lambda _queue, _stats: None,
         beat_every: float = 4.0,
         sweep_every: float = 3.0,  # after the lease of 15 s: the jobs of a dead daemon move within 20 s
         clean_every: float = 60.0,
@@ -39,6 +41,7 @@ class Upkeep:
         self._broker = broker
         self._metrics = metrics.queues
         self._random = random
+        self._sampled = sampled
         self._rounds = ((self._beat, beat_every), (self._sweep, sweep_every), (self._clean, clean_every))
         self._ttl = heartbeat_ttl
         self._on_cancel = on_cancel
@@ -111,7 +114,9 @@ class Upkeep:
 
     async def _show(self, queue: str) -> None:
         stats, numbers = await self._broker.stats(queue), self._metrics[queue]
+        self._sampled(queue, stats)
         numbers.paused = stats.paused
+        numbers.quarantined = stats.quarantined
         numbers.oldest_ready_ms = stats.oldest_ready_ms
         numbers.jobs.update(
             ready=stats.waiting, delayed=stats.delayed, staged=stats.staged, active=stats.active, dead=stats.dead

@@ -78,7 +78,7 @@ class Api:
                 *of_media(storage, media),
                 *of_webhooks(storage, webhooks, operations),
                 *of_hub(basis, storage, hub),
-                *of_queues(basis, storage, engine, jobs),
+                *of_queues(basis, storage, engine, jobs, operations),
                 given(need.CRON, cron),
                 given(need.SCHEDULES, storage.schedules),
                 given(need.SYSTEM, state),
@@ -187,12 +187,16 @@ def of_hub(basis: Basis, storage: Storage, hub: Hub) -> list[Given]:
     ]
 
 
-def of_queues(basis: Basis, storage: Storage, engine: Engine, jobs: Jobs) -> list[Given]:
+def of_queues(basis: Basis, storage: Storage, engine: Engine, jobs: Jobs, operations: Operations) -> list[Given]:
     """For queues, jobs, dead letters and batches."""
     limits = basis.config.jobs
     return [
         given(need.JOBS, engine.broker),
-        given(need.QUEUES, basis.config.queues),
+        given(need.QUEUES, engine.controls.queues),
+        given(need.CONTROLS, engine.controls),
+        given(need.QUEUE_PACE, engine.rates.pace),
+        given(need.ENGINE_SETTINGS, engine.settings),
+        given(need.REPRIORITIZE, operations.reprioritize),
         given(need.JOB_LIMITS, JobLimits(payload=limits.payload_limit, body=limits.bulk_limit)),
         given(need.ENQUEUER, jobs.enqueuer),
         given(need.OUTBOX, storage.outbox),

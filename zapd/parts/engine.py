@@ -1,11 +1,14 @@
 """The way of a job: SQL → outbox → Redis → dispatcher → pool → handler."""
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from zapd import first_start
 from zapd.config import Config
+from zapd.config.queues import QueueConfig
+from zapd.controls import Controls
 from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker
 from zapd.jobs.client import connect
@@ -15,6 +18,7 @@ from zapd.jobs.epoch import Epoch
 from zapd.jobs.metrics import JobMetrics
 from zapd.jobs.notes import Notes
 from zapd.jobs.pool import OnDead, Pool
+from zapd.jobs.rates import Rates
 from zapd.jobs.scripts import Scripts
 from zapd.jobs.upkeep import Upkeep
 from zapd.outbox import Outbox, OutboxMetrics
@@ -56,23 +60,35 @@ class Engine:
             wake=self.wake,
             on_dead=on_dead,
             lost_data=self._lost_data,
-            on_lost=on_lost,
+            on_lost=self._lost,
             now_ms=now_ms,
             metrics=self.outbox_metrics,
         )
         self.notes = Notes(
             scripts=Scripts(client=self.commands, metrics=self.metrics, prefix=config.redis.prefix), now_ms=now_ms
         )
+        self.rates = Rates(metrics=self.metrics, clock=time.monotonic)
         self.upkeep = Upkeep(
             broker=self.broker,
             metrics=self.metrics,
             random=random.random,
+            sampled=self.rates.sample,
             beat_every=config.jobs.heartbeat,
             heartbeat_ttl=config.jobs.lease,
             on_cancel=self._cancel,
         )
+        self._on_lost = on_lost
+        self.settings = {name: settings_of(name, config) for name in config.queues}  #: as they are now
         self.pools: list[Pool] = []
         self.dispatcher: Dispatcher
+        self.controls = Controls(
+            config=config,
+            settings=storage.settings,
+            commit=storage.writer.commit,
+            broker=self.broker,
+            dispatcher=lambda: self.dispatcher,
+            apply=self._configure,
+        )
 
     def _broker(self, basis: Basis) -> Broker:
         config, prefix = basis.config, basis.config.redis.prefix
@@ -151,12 +167,23 @@ class Engine:
 
     def apply(self, config: Config) -> None:
         """Take the settings of the queues that exist from a new configuration."""
+        self._config = config
+        self.controls.reload(config)
+
+    def _configure(self, name: str, queue: QueueConfig, changed: frozenset[str]) -> None:
+        settings = settings_of(name, self._config, queue, changed)
+        if settings == self.settings[name]:
+            return
+        self.settings[name] = settings
+        self.broker.configure(settings)
         for pool in self.pools:
-            if pool.queue.name not in config.queues:
-                continue  # taken out of the file: it goes on as it is until a restart
-            settings = settings_of(pool.queue.name, config)
-            pool.configure(settings)
-            self.broker.configure(settings)
+            if pool.queue.name == name:
+                pool.configure(settings)
+        self.wake(name)
+
+    async def _lost(self, at: int) -> None:
+        await self.controls.restore()
+        await self._on_lost(at)
 
     async def close(self) -> None:
         """Close the connections to Redis."""

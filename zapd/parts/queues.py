@@ -1,9 +1,10 @@
 """Queues: their settings for the engine, and what the jobs of each do."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from zapd.config import Config
+from zapd.config.queues import QueueConfig
 from zapd.jobs.job import Handler, Job
 from zapd.jobs.pool import OnDead
 from zapd.jobs.settings import QueueSettings, RetryRule
@@ -26,14 +27,20 @@ class Work:
 WorkTable = Mapping[str, Work]  #: queue → its work
 
 
-def settings_of(name: str, config: Config) -> QueueSettings:
-    """A queue's settings for the engine, with the limits that other sections set for it."""
-    queue = config.queues[name]
+def settings_of(
+    name: str, config: Config, queue: QueueConfig | None = None, changed: Collection[str] = ()
+) -> QueueSettings:
+    """A queue's settings for the engine, with the limits that other sections set for it.
+
+    `queue`: as it is now, where operators have `changed` it while zapd runs; those win over the other sections.
+    """
+    queue = queue or config.queues[name]
     lane_rate, lane_burst, lane_cap, timeout = queue.lane_rate, queue.lane_burst, queue.lane_cap, queue.timeout
     if name == "message:send":
-        lane_rate, lane_burst = config.limits.session_per_minute, config.limits.session_burst
+        lane_rate = lane_rate if "lane_rate" in changed else config.limits.session_per_minute
+        lane_burst = lane_burst if "lane_burst" in changed else config.limits.session_burst
     if name == "webhook:delivery":
-        lane_cap = config.webhooks.endpoint_concurrency
+        lane_cap = lane_cap if "lane_cap" in changed else config.webhooks.endpoint_concurrency
         # The POST's own timeout must come first: it records the attempt, a canceled handler records nothing.
         timeout = max(timeout, config.webhooks.timeout + DELIVERY_GRACE)
     return QueueSettings(
@@ -41,6 +48,8 @@ def settings_of(name: str, config: Config) -> QueueSettings:
         priority=queue.priority,
         concurrency=queue.concurrency,
         max_concurrency=queue.max_concurrency,
+        clear_within=queue.clear_within,
+        max_in_flight=queue.max_in_flight,
         attempts=queue.attempts,
         backoff=queue.backoff,
         backoff_factor=queue.backoff_factor,

@@ -56,6 +56,9 @@ _COLUMNS = tuple(_O[name] for name in _NAMES)
 _NOW = sa.column("now", sa.BigInteger())
 _ADDED = Insert(table=outbox, columns=_COLUMNS, when_there="skip")
 _ADDED_UNIQUE = Insert(table=outbox, columns=(*_COLUMNS, _O.unique_key, _O.unique_until), when_there="skip")
+_REPRIORITIZED = Update(
+    table=outbox, columns=(_O.tenant, _O.id, _O.priority), sets=lambda v: {"priority": v.c.priority}
+)
 _REMOVED = Delete(table=outbox, columns=(_O.tenant, _O.id))
 _FREED = Update(
     table=outbox,
@@ -114,6 +117,11 @@ class OutboxStore:
     def removed(tenant: str, job_id: str) -> Change:
         """The job ended."""
         return Change(_REMOVED, (tenant, job_id))
+
+    @staticmethod
+    def reprioritized(tenant: str, job_id: str, priority: int) -> Change:
+        """The job has another priority from now on."""
+        return Change(_REPRIORITIZED, (tenant, job_id, priority))
 
     async def scan(self, *, after: str | None, created_before: int, limit: int) -> list[OutboxRow]:
         """A page of all tenants' rows that were made before that time (ms), in the order of their job ids."""

@@ -25,6 +25,11 @@ class Histogram:
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._total += seconds
 
+    @property
+    def total(self) -> float:
+        """All seconds together."""
+        return self._total
+
     def buckets(self) -> tuple[list[tuple[str, float]], float]:
         """Cumulated counts by upper bound, and the sum: what Prometheus wants."""
         seen = 0

@@ -14,9 +14,12 @@ from aiohttp import web
 
 from zapd.enqueue import Taken, Wanted
 from zapd.ids import Ids
-from zapd.jobs.inspect import JobPage, JobView, QueueStats
+from zapd.jobs.broker import Pauses
+from zapd.jobs.inspect import JobPage, JobView, LanePage, QueueStats, Stranger
 from zapd.jobs.job import Job
 from zapd.jobs.notes import Noted
+from zapd.jobs.rates import QueuePace
+from zapd.jobs.settings import QueueSettings as EngineSettings
 from zapd.media.links import Links
 from zapd.messaging.bulk import BulkRequest
 from zapd.messaging.submit import Submit, Submitted
@@ -246,9 +249,8 @@ class Jobs(Protocol):
     async def stats(self, queue: str) -> QueueStats: ...
     async def job(self, queue: str, job_id: str) -> JobView | None: ...
     async def list_jobs(self, queue: str, state: str, after: str | None, limit: int) -> JobPage: ...
-    async def pause(self, queue: str) -> None: ...
-    async def resume(self, queue: str) -> None: ...
-    async def paused(self) -> set[str]: ...
+    async def lanes(self, queue: str, after: str | None, limit: int) -> LanePage: ...
+    async def quarantine(self, queue: str, limit: int) -> list[Stranger]: ...
     async def clean(self, queue: str) -> tuple[int, int]:
         """Drops what is past its retention: how many completed and dead jobs."""
 
@@ -334,6 +336,21 @@ class JobLimits:
 
     payload: int
     body: int
+
+
+class Controls(Protocol):
+    """What operators change while zapd runs."""
+
+    @property
+    def max_in_flight(self) -> int: ...
+    def changed(self, queue: str) -> Mapping[str, Any]: ...
+    def pauses(self) -> Mapping[str, Pauses]: ...
+    async def change(self, queue: str, changes: Mapping[str, Any]) -> None: ...
+    async def limit_all(self, max_in_flight: int | None) -> None: ...
+    async def pause(
+        self, queue: str, *, kind: str | None = None, lane: str | None = None, paused: bool = True
+    ) -> None: ...
+    async def pause_all(self, *, paused: bool = True) -> None: ...
 
 
 class QueueSettings(Protocol):
@@ -471,6 +488,7 @@ BATCH_ROWS = web.AppKey("batch_rows", BatchRows)
 CRON = web.AppKey("cron", Cron)
 SCHEDULES = web.AppKey("schedules", ScheduleRows)
 NOTES = web.AppKey("notes", JobNotes)
+CONTROLS = web.AppKey("controls", Controls)
 KEYRING = web.AppKey("keyring", Keyring)
 ACCESS = web.AppKey("access", Access)
 AUDIT = web.AppKey("audit", Audit)
@@ -513,6 +531,12 @@ PROCESS: web.AppKey[Callable[[str, str], Awaitable[list[str]]]] = web.AppKey("pr
 RETRY_DELIVERY: web.AppKey[Callable[[str, str], Awaitable[Delivery]]] = web.AppKey("retry_delivery")
 #: (queue, job id) → for how many seconds the job runs on this daemon; None: it does not.
 STARTED: web.AppKey[Callable[[str, str], float | None]] = web.AppKey("started")
+#: (tenant, queue, job id, priority) → False: it runs; None: there is none. Changes the outbox row too.
+REPRIORITIZE: web.AppKey[Callable[[str, str, str, int], Awaitable[bool | None]]] = web.AppKey("reprioritize")
+#: (queue, its numbers) → how fast jobs come and go.
+QUEUE_PACE: web.AppKey[Callable[[str, QueueStats], QueuePace]] = web.AppKey("queue_pace")
+#: queue → the settings that the engine goes by now.
+ENGINE_SETTINGS: web.AppKey[Mapping[str, EngineSettings]] = web.AppKey("engine_settings")
 #: When the connection's next message may leave (ms); None: at once.
 NEXT_SEND_AT: web.AppKey[Callable[[Connection], Awaitable[int | None]]] = web.AppKey("next_send_at")
 #: (Accept header) → body and content type of the metrics.

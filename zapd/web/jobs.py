@@ -78,6 +78,18 @@ async def retry(request: web.Request) -> web.Response:
     return answer(RetriedJob(id=letter.id, status="queued"), 202)
 
 
+async def update(request: web.Request) -> web.Response:
+    """Another priority for a job that waits or is delayed: it goes behind those that wait there."""
+    body = await bodies.parsed(request, bodies.ChangeJob)
+    view, letter = await _found(request)
+    if letter is not None or view.job is None:
+        raise Conflict(f"a job that is {view.state} has no priority to change; one that waits has")
+    moved = await request.app[need.REPRIORITIZE](view.job.tenant, view.queue, view.id, body.priority)
+    if moved is False:
+        raise Conflict("the job runs at this moment")
+    return answer(await _whole(request, *await _found(request)))
+
+
 async def delete(request: web.Request) -> web.Response:
     """Cancel a job that waits, is delayed or runs; drop one that is dead."""
     view, letter = await _found(request)

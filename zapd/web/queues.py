@@ -1,20 +1,27 @@
-"""Queues: numbers, jobs by state, pause and resume."""
+"""Queues: numbers, jobs by state, limits, lanes, pause and resume."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 from typing_extensions import TypedDict
 
+from zapd.announce import iso
 from zapd.dead_letters import cursor_of, place_of
-from zapd.errors import NotFound
+from zapd.errors import FieldError, InvalidInput, NotFound
+from zapd.jobs.broker import Pauses
+from zapd.jobs.inspect import LaneView, Stranger
+from zapd.jobs.settings import QueueSettings
 from zapd.model.dead_letter import DeadFilter
-from zapd.web import answers
+from zapd.web import answers, bodies
 from zapd.web import dependencies as need
-from zapd.web.answers import Time, answer, at
+from zapd.web.answers import Json, Time, answer, at
 from zapd.web.auth import key_of
 from zapd.web.dependencies import JobState
 from zapd.web.pages import PageQuery, page, parsed_query
+
+MAX_LANE = 300  #: characters of a lane's name
 
 
 class JobsQuery(PageQuery):
@@ -23,11 +30,39 @@ class JobsQuery(PageQuery):
     state: JobState = JobState.WAITING
 
 
+class QueueLimits(TypedDict):
+    """The limits that hold now. Durations in seconds, rates per minute; null: no limit.
+
+    `changed`: those that were changed while zapd runs, as they were given; they win over the file.
+    """
+
+    concurrency: int
+    max_concurrency: int
+    clear_within: float
+    attempts: int
+    backoff: float
+    backoff_factor: float
+    timeout: float
+    rate: float | None
+    burst: int
+    max_in_flight: int | None
+    lane_cap: int
+    lane_rate: float | None
+    lane_burst: int
+    changed: dict[str, Json]
+
+
 class QueueAnswer(TypedDict):
-    """A queue: its settings and its numbers. `staged` jobs wait for their turn in their lane."""
+    """A queue: its settings and its numbers. `staged` jobs wait for their turn in their lane.
+
+    Rates are jobs a second over the last minute, over all daemons; `failure_rate` is the share of tries that failed.
+    `utilisation` is the share of this daemon's slots that worked; `time_to_clear`, in seconds, is null when nothing
+    leaves.
+    """
 
     name: str
     paused: bool
+    paused_kinds: list[str]
     priority: int
     concurrency: int
     max_concurrency: int
@@ -39,13 +74,51 @@ class QueueAnswer(TypedDict):
     completed: int
     failed: int
     dead: int
+    quarantined: int
     oldest_waiting_since: Time | None
+    oldest_waiting_seconds: float | None
+    rate_in: float
+    rate_out: float
+    failure_rate: float
+    utilisation: float
+    time_to_clear: float | None
+    limits: QueueLimits
 
 
 class PausedAnswer(TypedDict):
-    """The queues that are paused now."""
+    """What is paused now: queues, and by queue kinds of jobs and lanes."""
 
     paused: list[str]
+    kinds: dict[str, list[str]]
+    lanes: dict[str, list[str]]
+
+
+class AllLimits(TypedDict):
+    """The limit over all queues of each daemon."""
+
+    max_in_flight: int
+
+
+class LaneAnswer(TypedDict):
+    """A lane. `next_at`: from when its rate or park lets the next start. Limits are its own; null: the queue's."""
+
+    name: str
+    staged: int
+    in_flight: int
+    paused: bool
+    next_at: Time | None
+    rate: float | None
+    burst: int | None
+    cap: int | None
+
+
+class StrangerAnswer(TypedDict):
+    """What lay in a stream of the queue and zapd did not write; `fields` are its parts in base64."""
+
+    at: Time
+    stream: str
+    entry: str
+    fields: list[str]
 
 
 async def index(request: web.Request) -> web.Response:
@@ -65,39 +138,77 @@ async def jobs(request: web.Request) -> web.Response:
     return answer(await jobs_page(request, existing(request), query.state, query))
 
 
+async def update(request: web.Request) -> web.Response:
+    """Other limits from now on, on every daemon and over restarts; `null` takes the file's value again."""
+    queue = existing(request)
+    body = await bodies.parsed(request, bodies.ChangeQueue)
+    await request.app[need.CONTROLS].change(queue, {name: getattr(body, name) for name in body.model_fields_set})
+    return answer(await shown(request, queue, await request.app[need.DEAD].by_queue()))
+
+
+async def update_all(request: web.Request) -> web.Response:
+    """How many jobs each daemon runs at once over all queues."""
+    body = await bodies.parsed(request, bodies.ChangeQueues)
+    await request.app[need.CONTROLS].limit_all(body.max_in_flight)
+    return answer(AllLimits(max_in_flight=request.app[need.CONTROLS].max_in_flight))
+
+
 async def pause(request: web.Request) -> web.Response:
-    """Claim nothing from this queue until it is resumed; survives a restart."""
-    await request.app[need.JOBS].pause(existing(request))
-    return await _paused(request)
+    """Claim nothing from this queue, or none of one kind, until it is resumed; survives a restart."""
+    return await _switch(request, paused=True)
 
 
 async def resume(request: web.Request) -> web.Response:
-    """Claim from this queue again."""
-    await request.app[need.JOBS].resume(existing(request))
-    return await _paused(request)
+    """Claim from this queue, or this kind, again."""
+    return await _switch(request, paused=False)
 
 
 async def pause_all(request: web.Request) -> web.Response:
     """Claim nothing from any queue until they are resumed."""
-    for queue in request.app[need.QUEUES]:
-        await request.app[need.JOBS].pause(queue)
-    return await _paused(request)
+    await request.app[need.CONTROLS].pause_all()
+    return _paused(request)
 
 
 async def resume_all(request: web.Request) -> web.Response:
     """Claim from every queue again."""
-    for queue in request.app[need.QUEUES]:
-        await request.app[need.JOBS].resume(queue)
-    return await _paused(request)
+    await request.app[need.CONTROLS].pause_all(paused=False)
+    return _paused(request)
+
+
+async def lanes(request: web.Request) -> web.Response:
+    """Lanes that have jobs, run or are paused; lanes at rest are not kept."""
+    query = parsed_query(request, PageQuery)
+    found = await request.app[need.JOBS].lanes(existing(request), query.after, query.limit)
+    return answer({"data": [_lane(lane) for lane in found.lanes], "next": found.next})
+
+
+async def pause_lane(request: web.Request) -> web.Response:
+    """Start nothing of this lane until it is resumed; survives a restart."""
+    await request.app[need.CONTROLS].pause(existing(request), lane=_lane_name(request))
+    return _paused(request)
+
+
+async def resume_lane(request: web.Request) -> web.Response:
+    """Let this lane go on."""
+    await request.app[need.CONTROLS].pause(existing(request), lane=_lane_name(request), paused=False)
+    return _paused(request)
+
+
+async def quarantine(request: web.Request) -> web.Response:
+    """What lay in the queue's streams and zapd did not write, the newest first; at most 1,000 are kept."""
+    found = await request.app[need.JOBS].quarantine(existing(request), 1000)
+    return answer({"data": [_stranger(stranger) for stranger in found], "next": None})
 
 
 async def shown(request: web.Request, name: str, dead: Mapping[str, int]) -> QueueAnswer:
     """One queue, as the API shows it. `dead` has the dead letters of each queue."""
     stats = await request.app[need.JOBS].stats(name)
-    settings = request.app[need.QUEUES][name]
+    settings, pace = request.app[need.ENGINE_SETTINGS][name], request.app[need.QUEUE_PACE](name, stats)
+    oldest = stats.oldest_ready_ms
     return {
         "name": name,
         "paused": stats.paused,
+        "paused_kinds": sorted(request.app[need.CONTROLS].pauses().get(name, Pauses()).kinds),
         "priority": settings.priority,
         "concurrency": settings.concurrency,
         "max_concurrency": settings.max_concurrency,
@@ -109,12 +220,77 @@ async def shown(request: web.Request, name: str, dead: Mapping[str, int]) -> Que
         "completed": stats.completed,
         "failed": stats.failed,
         "dead": dead.get(name, 0),
-        "oldest_waiting_since": at(stats.oldest_ready_ms),
+        "quarantined": stats.quarantined,
+        "oldest_waiting_since": at(oldest),
+        "oldest_waiting_seconds": max(0, request.app[need.NOW_MS]() - oldest) / 1000 if oldest else None,
+        "rate_in": pace.rate_in,
+        "rate_out": pace.rate_out,
+        "failure_rate": pace.failure_rate,
+        "utilisation": pace.utilisation,
+        "time_to_clear": pace.time_to_clear,
+        "limits": _limits(settings, request.app[need.CONTROLS].changed(name)),
     }
 
 
-async def _paused(request: web.Request) -> web.Response:
-    return answer(PausedAnswer(paused=sorted(await request.app[need.JOBS].paused())))
+def _limits(settings: QueueSettings, changed: Mapping[str, Any]) -> QueueLimits:
+    return {
+        "concurrency": settings.concurrency,
+        "max_concurrency": settings.max_concurrency,
+        "clear_within": settings.clear_within,
+        "attempts": settings.attempts,
+        "backoff": settings.backoff,
+        "backoff_factor": settings.backoff_factor,
+        "timeout": settings.timeout,
+        "rate": settings.rate_per_minute,
+        "burst": settings.burst,
+        "max_in_flight": settings.max_in_flight,
+        "lane_cap": settings.lane_cap,
+        "lane_rate": settings.lane_rate_per_minute,
+        "lane_burst": settings.lane_burst,
+        "changed": dict(changed),
+    }
+
+
+async def _switch(request: web.Request, *, paused: bool) -> web.Response:
+    body = await bodies.parsed(request, bodies.PauseQueue)
+    await request.app[need.CONTROLS].pause(existing(request), kind=body.kind, paused=paused)
+    return _paused(request)
+
+
+def _paused(request: web.Request) -> web.Response:
+    found = request.app[need.CONTROLS].pauses()
+    return answer(
+        PausedAnswer(
+            paused=sorted(name for name, pauses in found.items() if pauses.paused),
+            kinds={name: sorted(pauses.kinds) for name, pauses in found.items() if pauses.kinds},
+            lanes={name: sorted(pauses.lanes) for name, pauses in found.items() if pauses.lanes},
+        )
+    )
+
+
+def _lane(lane: LaneView) -> LaneAnswer:
+    return {
+        "name": lane.name,
+        "staged": lane.staged,
+        "in_flight": lane.in_flight,
+        "paused": lane.paused,
+        "next_at": at(lane.next_at),
+        "rate": lane.rate_per_minute,
+        "burst": lane.burst,
+        "cap": lane.cap,
+    }
+
+
+def _stranger(stranger: Stranger) -> StrangerAnswer:
+    fields = [base64.b64encode(part).decode() for part in stranger.fields]
+    return {"at": iso(stranger.at), "stream": stranger.stream, "entry": stranger.entry, "fields": fields}
+
+
+def _lane_name(request: web.Request) -> str:
+    name = request.match_info["lane"]
+    if not 0 < len(name) <= MAX_LANE or not name.isprintable() or "|" in name:
+        raise InvalidInput(FieldError("lane", f"1 to {MAX_LANE} printable characters without |"))
+    return name
 
 
 def existing(request: web.Request) -> str:

@@ -217,13 +217,13 @@ async def test_a_dead_job_can_be_dropped_or_replaced(engine: Engine) -> None:
 async def test_a_paused_queue_gives_nothing_until_it_is_resumed(engine: Engine) -> None:
     await engine.broker.enqueue([engine.job()])
     await engine.broker.pause(QUEUE)
-    assert await engine.another("b").paused() == {QUEUE}
+    assert (await engine.another("b").pauses(QUEUE)).paused
     assert await claim(engine) == []
 
     await engine.broker.resume(QUEUE)
 
     assert len(await claim(engine)) == 1
-    assert await engine.broker.paused() == set()
+    assert not (await engine.broker.pauses(QUEUE)).any
 
 
 async def test_a_queue_has_a_rate_over_all_daemons(engine: Engine) -> None:

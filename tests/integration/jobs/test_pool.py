@@ -376,6 +376,62 @@ async def test_a_pool_grows_under_backlog(engine: Engine) -> None:
     await eventually(lambda: len(engine.over) == 50)
 
 
+async def test_a_pool_does_not_grow_for_what_clears_soon_anyway(engine: Engine) -> None:
+    engine.configure(settings(concurrency=2, max_concurrency=8, clear_within=60))
+    limits = set()
+
+    async def handler(_job: Job) -> Outcome:
+        limits.add(engine.metrics.queues[QUEUE].slots)
+        return Done()
+
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    await engine.broker.enqueue([engine.job() for _ in range(500)])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: len(engine.over) == 500)
+    assert limits == {2}
+
+
+async def test_a_pool_falls_back_after_a_time_of_little_use(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zapd.jobs.pool._SHRINK_AFTER", 0.05)
+    engine.configure(settings(concurrency=1, max_concurrency=8))
+    handler = Recorder()
+    handler.gate.clear()
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool)
+    await engine.broker.enqueue([engine.job() for _ in range(50)])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running == 8)
+    handler.gate.set()
+
+    def back() -> bool:
+        dispatcher.wake(QUEUE)
+        return pool.free == 1
+
+    await eventually(back)
+
+
+async def test_new_settings_hold_for_a_running_pool(engine: Engine) -> None:
+    engine.configure(settings(concurrency=1, max_concurrency=1))
+    handler = Recorder()
+    handler.gate.clear()
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool)
+    await engine.broker.enqueue([engine.job() for _ in range(5)])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running == 1)
+
+    pool.configure(settings(concurrency=3, max_concurrency=3))
+    dispatcher.limit(2)  # over all pools
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running == 2)
+    dispatcher.limit(10)
+    await eventually(lambda: pool.running == 3)
+
+    handler.gate.set()
+    await eventually(lambda: len(engine.over) == 5)
+
+
 async def test_urgent_queues_go_first_when_there_is_little_room(engine: Engine) -> None:
     engine.configure(settings("low", priority=1), settings("high", priority=9))
     handler = Recorder()
@@ -402,15 +458,15 @@ async def test_the_lowest_queue_moves_under_any_load(engine: Engine, monkeypatch
     assert len(handler.seen) < 2000
 
 
-async def test_pause_all_stops_claims_at_once_and_resume_all_lets_them_flow(engine: Engine) -> None:
+async def test_a_dispatcher_on_hold_claims_nothing_until_it_goes_on(engine: Engine) -> None:
     handler = Recorder()
     dispatcher = await engine.dispatch(engine.pool(handler))
-    await dispatcher.pause_all()
+    dispatcher.hold(True)
     await engine.broker.enqueue([engine.job()])
     await turn(dispatcher)
     assert handler.seen == []
 
-    await dispatcher.resume_all()
+    dispatcher.hold(False)
 
     await eventually(lambda: engine.over)
 

@@ -1,7 +1,7 @@
 -- flags: allow-oom
 -- ARGV: consumer, number of this claim, most jobs, ms a heartbeat holds, default lane rate per minute (0: none),
 -- burst, cap, the whole queue's rate, burst and most in flight over all daemons (0: no limit), ms after which a level
--- counts as aged. Answers {more, ms until something is due or -1, {id, blob, …}}. The fence of the i-th job is
+-- counts as aged. Answers {more, ms until something is due or -1, {id, blob, …}, about how many are ready}. The fence of the i-th job is
 -- number * 1000 + i.
 local me, number, free = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lane_rate, lane_burst, lane_cap = tonumber(ARGV[5]), math.max(1, tonumber(ARGV[6])), tonumber(ARGV[7])
@@ -233,18 +233,18 @@ local function room() -- GCRA: how many may start now, and ms until the next one
   return math.floor(early / interval + 1e-6), math.ceil(interval - early)
 end
 
-if number <= (tonumber(redis.call('HGET', P .. 'op', me .. ' claim')) or 0) then return {0, -1, {}} end
+if number <= (tonumber(redis.call('HGET', P .. 'op', me .. ' claim')) or 0) then return {0, -1, {}, 0} end
 redis.call('ZREM', P .. 'd', '') -- a full Redis 6.2 lets a script go on once it has written something that frees memory
 if (tonumber(meta[4]) or 0) > 0 then look_at_kinds() end
 promote()
-if meta[1] then return {0, -1, {}} end
+if meta[1] then return {0, -1, {}, 0} end
 if queue_cap > 0 then
   free = math.min(free, queue_cap - redis.call('HLEN', P .. 'a'))
-  if free <= 0 then return {0, -1, {}} end -- whoever ends a job looks again
+  if free <= 0 then return {0, -1, {}, 0} end -- whoever ends a job looks again
 end
 if queue_rate > 0 then
   local allowed, wait = room()
-  if allowed < 1 then return {0, wait, {}} end
+  if allowed < 1 then return {0, wait, {}, 0} end
   free = math.min(free, allowed)
 end
 if #levels() > 1 then
@@ -258,4 +258,14 @@ if count > 0 then
   redis.call('ZADD', P .. 'hb', now + ARGV[4], me)
   if queue_rate > 0 then redis.call('HSET', P .. 'meta', 'arrival', arrival + count * 60000 / queue_rate) end
 end
-return {more and 1 or 0, more and 0 or next_in(), found}
+
+local function ready() -- about how many could be claimed now
+  local total = 0
+  for _, level in ipairs(levels()) do
+    total = total + redis.call('XLEN', P .. 'b:' .. level) + redis.call('XLEN', P .. 'r:' .. level)
+      + redis.call('ZCOUNT', P .. 'e:' .. level, '-inf', now)
+  end
+  return total
+end
+
+return {more and 1 or 0, more and 0 or next_in(), found, more and ready() or 0}

@@ -3,14 +3,16 @@
 -- before. A job with the id of a dead one takes its place: the dead letter goes.
 if ARGV[1] == '1' and redis.call('HEXISTS', P .. 'meta', 'whole') == 0 then return nil end
 local dead = redis.call('ZCARD', P .. 'x') > 0
-local answers = {}
+local answers, count = {}, 0
 for i = 2, #ARGV, 5 do
   local id, level, lane, due = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4])
   local added = redis.call('HSETNX', jobs, id, ARGV[i + 1])
   answers[#answers + 1] = added
   if added == 1 then
+    count = count + 1
     if due > now then redis.call('ZADD', P .. 'd', due, id) else place(level, lane, id) end
     if dead and redis.call('ZREM', P .. 'x', id) == 1 then redis.call('HDEL', P .. 'xj', id) end
   end
 end
+if count > 0 then redis.call('HINCRBY', P .. 'stat', 'in', count) end
 return table.concat(answers)

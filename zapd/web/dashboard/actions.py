@@ -99,13 +99,13 @@ async def send(request: web.Request) -> web.Response:
 
 async def pause_queue(request: web.Request) -> web.Response:
     """Pause a queue."""
-    await request.app[need.JOBS].pause(queues.existing(request))
+    await request.app[need.CONTROLS].pause(queues.existing(request))
     return to("/dashboard/queues")
 
 
 async def resume_queue(request: web.Request) -> web.Response:
     """Resume a queue."""
-    await request.app[need.JOBS].resume(queues.existing(request))
+    await request.app[need.CONTROLS].pause(queues.existing(request), paused=False)
     return to("/dashboard/queues")
 
 
