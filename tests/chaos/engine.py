@@ -243,7 +243,7 @@ async def slow_network(cluster: Cluster) -> None:
 
 async def cut_heartbeats(cluster: Cluster) -> None:
     """12: only the heartbeats of one are lost: the other takes its jobs, its own finishes are refused."""
-    await cluster.add(30, "work:0.5")
+    await cluster.add(80, "work:0.5")
     await cluster.busy()
     cluster.fault()
     cluster.beats[0].blackhole()

@@ -1,13 +1,51 @@
 """Connections to Redis, set up so that nothing is ever sent twice behind our back."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+_BUFFERED = 1 << 16  # bytes in the kernel's way up to which a command is written without waiting
+
+
+class _Quick(AbstractConnection):
+    """Writes at once. redis-py makes a task for each command, to limit the time of a write that hardly ever waits."""
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        writer = self._writer
+        late = check_health and asyncio.get_running_loop().time() > self.next_health_check
+        if late or writer is None or not isinstance(command, list) or _is_stuck(writer.transport):
+            await super().send_packed_command(command, check_health)
+        else:
+            writer.writelines(command)  # should the connection be gone: the answer's reader finds out
+
+
+def _is_stuck(transport: asyncio.WriteTransport) -> bool:
+    return transport.is_closing() or transport.get_write_buffer_size() > _BUFFERED
+
+
+class _Tcp(_Quick, Connection):
+    pass
+
+
+class _Tls(_Quick, SSLConnection):
+    pass
+
+
+class _Unix(_Quick, UnixDomainSocketConnection):
+    pass
+
+
+_QUICK: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _Tcp,
+    SSLConnection: _Tls,
+    UnixDomainSocketConnection: _Unix,
+}
 
 
 class Connections(BlockingConnectionPool):
@@ -19,7 +57,17 @@ class Connections(BlockingConnectionPool):
 
     def __init__(self, max_connections: int = 50, timeout: float | None = 20, **kwargs: Any) -> None:
         super().__init__(max_connections=max_connections, timeout=timeout, **kwargs)
+        self.connection_class = _QUICK[self.connection_class]
         self._slots = asyncio.Semaphore(max_connections)
+
+    async def execute(self, *command: str | bytes | int | float) -> Any:
+        """The server's answer to a command, as it comes: the way of a client without what it does besides."""
+        connection = await self.get_connection()
+        try:
+            await connection.send_command(*command)
+            return await connection.read_response()
+        finally:
+            self._give_back(connection)
 
     async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
         """A connection that is ready. Raises ConnectionError when none became free in time."""

@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from zapd.errors import Unavailable
+from zapd.jobs.client import Connections
 from zapd.jobs.keys import PREFIX, key
 from zapd.jobs.metrics import JobMetrics
 
@@ -30,7 +31,10 @@ class Scripts:
 
     def __init__(self, *, client: Redis, metrics: JobMetrics, prefix: str = PREFIX) -> None:
         self._client = client
-        self._execute: Callable[..., Awaitable[Any]] = client.execute_command
+        pool = client.connection_pool
+        self._execute: Callable[..., Awaitable[Any]] = (
+            pool.execute if isinstance(pool, Connections) else client.execute_command
+        )
         self._metrics = metrics
         self._prefix = prefix
         self._loaded: dict[str, tuple[str, str]] = {}  # name -> digest, source
