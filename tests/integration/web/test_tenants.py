@@ -76,7 +76,7 @@ async def test_a_tenant_sees_and_does_nothing_of_anothers(daemon: Daemon) -> Non
             continue
         body = BODIES.get(route.path, {}) if route.method in ("POST", "PATCH", "PUT") else None
         status, answer = await daemon.call(route.method, path_of(route, mine), body, headers=stranger)
-        if route.path in ("/events", "/audit"):  # its own trail holds what it asked for
+        if route.method == "GET" and route.path in ("/events", "/audit"):  # its own trail holds what it asked for
             answer = [row for row in answer["data"] if row["category"] != "access"]
         said = answer.decode(errors="replace") if isinstance(answer, bytes) else orjson.dumps(answer).decode()
         if status < 300:  # a list, or a thing of its own

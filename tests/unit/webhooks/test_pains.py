@@ -20,8 +20,6 @@ ELSEWHERE = {
     11: "the portal is the dashboard: tests/integration/web/test_dashboard.py",
     12: "nothing is gated: there is no licence, key or edition in the code",
     15: "a claim has no lease that could be shorter than a request: the daemon's heartbeat holds all of its claims",
-    18: "duplicates of inbound webhooks are dropped by a unique index, see the tests of the sources",
-    19: "the nonce is claimed in the transaction that accepts, see the tests of the sources",
     24: "a stranger's key on every route: tests/integration/web/test_tenants.py",
 }
 
