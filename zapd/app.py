@@ -19,6 +19,7 @@ from zapd.events.desk import Desk
 from zapd.ids import Ids
 from zapd.janitor import Janitor
 from zapd.lifecycle import Lifecycle
+from zapd.model.access import DEFAULT_TENANT
 from zapd.offline import Offline
 from zapd.operations import Operations
 from zapd.parts import upkeep
@@ -228,6 +229,7 @@ class App:
             now_ms=now_ms,
         )
         log.info("admin_key.written" if made else "admin_key.found", path=str(key_file.absolute()))
+        await self._storage.writer.commit(self._storage.tenants.ensured(DEFAULT_TENANT, "operator", now_ms()))
         await self._webhooks.fanout.refresh()
         await self._hub.open()
         if self._engine.embedded is not None and not await self._engine.embedded.ready():

@@ -86,7 +86,7 @@ class Privacy:
                 removed.update(await self._subjects.erase_messages(tenant, [message.id for message in some]))
         removed.update(await self._subjects.erase_mentions(tenant, peers))
         log.info("person.erased", rows=sum(removed.values()))
-        return dict(removed)
+        return {str(table): rows for table, rows in removed.items()}  # SQLAlchemy's names are strings of its own kind
 
     # --- a tenant ---
 

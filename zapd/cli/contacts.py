@@ -1,5 +1,7 @@
 """`zapd contacts`."""
 
+from urllib.parse import quote
+
 import click
 
 from zapd.cli.client import Client
@@ -66,3 +68,26 @@ def merge(api: Client, out: Output, contact: str, other: str) -> None:
 def delete(api: Client, out: Output, contact: str) -> None:
     """Forget a contact; its messages stay until their retention."""
     out.said(api.call("DELETE", f"/contacts/{contact}").data, f"{contact} is forgotten")
+
+
+@contacts.command()
+@click.argument("person")
+@client_command
+def export(api: Client, out: Output, person: str) -> None:
+    """Everything kept of PERSON, as JSON: a contact's id, a phone number or a JID."""
+    out.json(api.call("GET", f"/contacts/{quote(person, safe='')}/export").data)
+
+
+@contacts.command()
+@click.argument("person")
+@click.confirmation_option(prompt="Everything kept of this person will be deleted. Go on?")
+@client_command
+def erase(api: Client, out: Output, person: str) -> None:
+    """Delete everything kept of PERSON, and say what was removed."""
+    done = api.call("POST", f"/contacts/{quote(person, safe='')}/erase").data
+    if out.as_json:
+        return out.json(done)
+    out.table([{"table": table, "rows": rows} for table, rows in done["removed"].items() if rows], "table", "rows")
+    for contact, why in done["kept"].items():
+        click.echo(f"kept {contact}: {why}")
+    return None

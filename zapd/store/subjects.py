@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import sqlalchemy as sa
 
+from zapd.model.contact import match_key
 from zapd.model.message import Message
 from zapd.model.webhook import Event
 from zapd.store.bodies import SLICE, TABLES, BodyStore
@@ -11,13 +12,31 @@ from zapd.store.commands import Change, Delete, Row
 from zapd.store.database import Database
 from zapd.store.events import EventStore
 from zapd.store.messages import MessageStore
-from zapd.store.tables import attempts, deliveries, events, media_uses, messages, metadata, outbox, sandbox_ledger
+from zapd.store.tables import (
+    attempts,
+    deliveries,
+    events,
+    media_uses,
+    messages,
+    metadata,
+    numbers,
+    outbox,
+    sandbox_ledger,
+)
+from zapd.store.tables import peers as known_peers
 from zapd.store.writer import Writer
 
 #: Tables whose rows go with the message that they belong to.
 _OF_MESSAGES = (deliveries, events, media_uses)
+#: Tables that name a person in a column.
+_NAMED_BY = (
+    (sandbox_ledger, sandbox_ledger.c.peer),
+    (known_peers, known_peers.c.peer),
+    (numbers, numbers.c.number),
+)
 #: Not a person's: the daemon's own, or unfinished work, which ends by itself.
 _NOT_SEARCHED = {messages.name, events.name, attempts.name, outbox.name}
+SHORTEST_NEEDLE = 8  #: characters; a shorter name stands in bodies by chance
 _KEEPS_TENANT = {"tenants", "settings", "cron_fires"}
 
 
@@ -72,12 +91,14 @@ class SubjectStore:
     async def erase_mentions(self, tenant: str, peers: Sequence[str]) -> dict[str, int]:
         """Delete the rows whose bodies name them, in every other table with bodies. Returns rows per table."""
         removed: dict[str, int] = {}
-        needles = [peer.encode() for peer in peers]
+        needles = [peer.encode() for peer in peers if len(peer) >= SHORTEST_NEEDLE]
         for table in (events, *[t for name, t in TABLES.items() if name not in _NOT_SEARCHED]):
             async for keys in self._bodies.mentioning(table.name, tenant, needles):
                 removed[table.name] = removed.get(table.name, 0) + await self._delete(table, keys)
-        ledger = await self._keys(sandbox_ledger, tenant, sandbox_ledger.c.peer.in_(peers))
-        removed[sandbox_ledger.name] = removed.get(sandbox_ledger.name, 0) + await self._delete(sandbox_ledger, ledger)
+        names = [*peers, *[key for peer in peers if (key := match_key(peer)) is not None]]
+        for table, column in _NAMED_BY:
+            found = await self._keys(table, tenant, column.in_(names))
+            removed[table.name] = removed.get(table.name, 0) + await self._delete(table, found)
         return removed
 
     async def erase_tenant_slice(self, tenant: str) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from typing_extensions import TypedDict
 
+from zapd.model.contact import KINDS, Contact, candidates
 from zapd.web import dependencies as need
 from zapd.web import tenants
 from zapd.web.answers import Json, answer
@@ -21,10 +22,11 @@ class ExportAnswer(TypedDict):
 
 
 class ErasedAnswer(TypedDict):
-    """What was removed: rows per table."""
+    """What was removed: rows per table. `kept`: contacts of which only an id that opted out is left, and why."""
 
     peers: list[str]
     removed: dict[str, int]
+    kept: dict[str, str]
 
 
 class StartedAnswer(TypedDict):
@@ -43,15 +45,24 @@ class RotationAnswer(TypedDict):
 
 async def export(request: web.Request) -> web.Response:
     """Everything kept of one person: a contact's id, a phone number or a JID."""
-    peers = await _peers(request)
+    peers, _ = await _person(request)
     return answer(await request.app[need.PRIVACY].export(key_of(request).tenant, peers))
 
 
 async def erase(request: web.Request) -> web.Response:
     """Delete everything kept of one person; says what was removed."""
-    peers = await _peers(request)
-    removed = await request.app[need.PRIVACY].erase(key_of(request).tenant, peers)
-    return answer(ErasedAnswer(peers=list(peers), removed=removed))
+    peers, known = await _person(request)
+    tenant, contacts = key_of(request).tenant, request.app[need.CONTACTS]
+    removed = await request.app[need.PRIVACY].erase(tenant, peers)
+    kept: dict[str, str] = {}
+    for contact in known:
+        if contact.opted_out_at is None:
+            await contacts.delete(tenant, contact.id)
+            removed["contacts"] = removed.get("contacts", 0) + 1
+        else:
+            await contacts.rename(tenant, contact.id, None)
+            kept[contact.id] = "opted out: its ids stay, so that nobody writes to them again"
+    return answer(ErasedAnswer(peers=list(peers), removed=removed, kept=kept))
 
 
 async def erase_tenant(request: web.Request) -> web.Response:
@@ -71,6 +82,20 @@ async def rotation(request: web.Request) -> web.Response:
     return answer(RotationAnswer(state=standing["state"], table=standing["table"], rows=standing["rows"]))
 
 
-async def _peers(request: web.Request) -> Sequence[str]:
-    """All names under which messages of this person may stand. Raises InvalidInput."""
-    return (numbers.recipient(request.match_info["id"]),)
+async def _person(request: web.Request) -> tuple[Sequence[str], Sequence[Contact]]:
+    """All names under which things of this person may stand, and their contacts. Raises InvalidInput, NotFound."""
+    named, tenant, contacts = request.match_info["id"], key_of(request).tenant, request.app[need.CONTACTS]
+    if named.startswith("ctc_"):
+        known: list[Contact] = [await contacts.get(tenant, named)]
+        names: dict[str, None] = {}
+    else:
+        names = dict.fromkeys(candidates(numbers.recipient(named, field="id")))
+        known = [
+            contact
+            for name in names
+            for contact in await contacts.listed(tenant, opted_out=None, found=name, after=None, limit=10)
+        ]
+    for contact in known:
+        for kind, values in contact.aliases.items():
+            names |= dict.fromkeys(name for value in values if kind in KINDS for name in candidates(value))
+    return list(names), list({contact.id: contact for contact in known}.values())
