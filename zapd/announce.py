@@ -32,6 +32,7 @@ PUBLIC = frozenset(
         "message.expired",
         "message.canceled",
         "connection.state",
+        "connection.alert",
         "connection.qr",
         "connection.restricted",
         "contact.opted_out",

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from zapd.announce import Announcer, iso
+from zapd.announce import Announcement, Announcer, iso, together
 from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
 from zapd.ids import Ids
 from zapd.jobs.job import Done, Job, Outcome
@@ -32,6 +32,7 @@ from zapd.whatsapp.transport import (
     TYPING,
     Enclosed,
     NotConnected,
+    Peek,
     QrCode,
     RemoteMedia,
     Resolved,
@@ -43,6 +44,7 @@ from zapd.whatsapp.transport import (
     Tracing,
     Transport,
     Update,
+    peek_of,
 )
 
 INIT, CLOSE, SEND = "session:init", "session:close", "message:send"
@@ -110,6 +112,8 @@ class Kind:
     parse: Callable[[Connection, bytes], Sequence[Update]]
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda config: config  #: adds what zapd makes itself
     rate_per_minute: int | None = None  #: where none is asked for
+    #: What `parse` would find, in less time; None: `parse` is asked.
+    peek: Callable[[Connection, bytes], Peek] | None = None
     #: Seconds after a contact's message in which one may write freely; None: always.
     window: Callable[[Connection], float | None] = lambda _: None
     limits: Limits = NO_LIMITS  #: where a connection has none of its own
@@ -249,6 +253,11 @@ class Sessions:
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""
         return self._kinds[connection.transport].parse(connection, raw)
+
+    def peek(self, connection: Connection, raw: bytes) -> Peek:
+        """What kinds of updates a provider's raw bytes hold. Raises ValueError."""
+        kind = self._kinds[connection.transport]
+        return kind.peek(connection, raw) if kind.peek is not None else peek_of(kind.parse(connection, raw))
 
     def transport_of(self, tenant: str, connection_id: str) -> TransportName | None:
         """The transport of a connection that runs here or was looked at; for the metrics, so nothing is read."""
@@ -482,9 +491,21 @@ class Sessions:
         moved = self._connections.moved(
             connection.tenant, connection.id, to=change.state, frm=sources(change.state), reason=change.reason, at=now
         )
-        if await self._commit(moved, *event.changes, jobs=event.jobs) is not None:
+        events = together(event, self._alert(connection, change, now)) if _alarming(change) else event
+        if await self._commit(moved, *events.changes, jobs=events.jobs) is not None:
             self._metrics.moved(connection.transport, change.state)
         self._known.pop((connection.tenant, connection.id), None)
+
+    def _alert(self, connection: Connection, change: StateChange, now: int) -> Announcement:
+        """Somebody must act: this connection does not come back by itself. Its queue is kept."""
+        return self._announcer.announce(
+            "connection.alert",
+            tenant=connection.tenant,
+            at=now,
+            data={"state": change.state, "reason": change.reason, "label": connection.label},
+            connection_id=connection.id,
+            severity=Severity.ERROR,
+        )
 
     async def _existing(self, tenant: str, connection_id: str) -> Connection:
         self._known.pop((tenant, connection_id), None)
@@ -505,3 +526,8 @@ class Sessions:
             lane=key,
             tenant=tenant,
         )
+
+
+def _alarming(change: StateChange) -> bool:
+    """Whether a person must act: trouble that nobody asked for."""
+    return change.state in TROUBLE and change.reason != ASKED

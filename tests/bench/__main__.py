@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import deliveries, engine, events, main_job
+from tests.bench import deliveries, engine, events, intake, main_job
 from tests.bench.rows import Row, save
 
 FILE = Path("build/bench.json")
@@ -26,6 +26,7 @@ CASES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "webhooks-slow": deliveries.slow_endpoint,
     "memory": main_job.memory,
     "events": events.accepted,
+    "intake": intake.intake,
     "engine": engine.engine,
     "sql": engine.with_sql,
     "scale": engine.scale,

@@ -6,7 +6,7 @@ from typing import Protocol
 from zapd.model.message import Message
 from zapd.model.session import Connection
 from zapd.store.commands import Row
-from zapd.whatsapp.transport import Enclosed, SendResult, Target, Trace, Update
+from zapd.whatsapp.transport import Enclosed, Peek, SendResult, Target, Trace, Update
 
 SEND, RECEIVE, STATUS = "message:send", "message:receive", "message:status"  #: queues
 PRIORITY = 5  #: of a message; the queues of what comes in have their own
@@ -43,6 +43,9 @@ class Accounts(Protocol):
 
     async def trace(self, message: Message) -> Trace | None:
         """What became of a send whose answer never came; None: nobody can tell."""
+
+    def peek(self, connection: Connection, raw: bytes) -> Peek:
+        """What kinds of updates a provider's raw bytes hold. Raises ValueError."""
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import orjson
 
@@ -25,7 +26,9 @@ from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.session import Connection
 from zapd.store.commands import Change
 from zapd.store.inbox import InboxStore
-from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Receipt, Update
+from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Peek, Receipt
+
+AT_ONCE = 32  #: messages of one body that are worked on at once
 
 _PLAIN = re.compile(r"[A-Za-z0-9@._:+-]{1,200}")  #: a peer that may stand in the name of a lane
 
@@ -59,9 +62,9 @@ class Receiver:
 
         Raises ValueError when the bytes are not of this provider; nothing is kept then.
         """
-        updates = self._accounts.parse(connection, raw)
+        told = self._accounts.peek(connection, raw)
         now, inbox_id = self._now_ms(), self._ids.new("inb")
-        jobs = self._readers(connection, updates, inbox_id, now)
+        jobs = self._readers(connection, told, inbox_id, now)
         added = self._inbox.added(
             connection.tenant, inbox_id, connection.id, provider_key, raw, now, processed_at=None if jobs else now
         )
@@ -79,15 +82,15 @@ class Receiver:
         if stored is None or connection is None:
             raise NotFound(f"there is no inbox row {inbox_id}")
         try:
-            updates = self._accounts.parse(connection, stored.raw)
+            told = self._accounts.peek(connection, stored.raw)
         except ValueError as error:
             raise Conflict(f"the bytes are not of this provider: {error}") from None
-        jobs = self._readers(connection, updates, inbox_id, self._now_ms())
+        jobs = self._readers(connection, told, inbox_id, self._now_ms())
         if jobs:
             await self._commit(self._inbox.again(tenant, inbox_id), jobs=jobs)
         return [job.id for job in jobs]
 
-    def _readers(self, connection: Connection, updates: Sequence[Update], inbox_id: str, now: int) -> list[Job]:
+    def _readers(self, connection: Connection, told: Peek, inbox_id: str, now: int) -> list[Job]:
         """The jobs that read an inbox row: one for its messages, one for its receipts, where there are any."""
         job = Job(
             id=self._ids.new("job"),
@@ -97,9 +100,9 @@ class Receiver:
             created_at=now,
             tenant=connection.tenant,
         )
-        jobs = [job] if any(isinstance(update, Receipt) for update in updates) else []
-        if any(not isinstance(update, Receipt) for update in updates):
-            lane = _conversation(connection, updates)
+        jobs = [job] if told.receipts else []
+        if told.others:
+            lane = _conversation(connection, told.chat)
             jobs.append(replace(job, id=self._ids.new("job"), queue=RECEIVE, priority=PRIORITY_RECEIVE, lane=lane))
         return jobs
 
@@ -135,7 +138,8 @@ class Receiver:
         groups = by_message(receipts)
         if len(groups) == 1:  # the usual case, without the cost of a task and of a commit
             return await self._receipts.apply(connection.tenant, connection.id, groups[0], [processed])
-        await asyncio.gather(*[self._receipts.apply(connection.tenant, connection.id, group) for group in groups])
+        apply = self._receipts.apply
+        await _side_by_side([partial(apply, connection.tenant, connection.id, group) for group in groups])
         return False
 
     async def _keep_all(
@@ -151,13 +155,23 @@ class Receiver:
             for update in chat:
                 await self._inbounds.keep(connection, update)
 
-        if len(chats) == 1:  # the usual case, without the cost of a task
-            await keep(next(iter(chats.values())))
-        else:
-            await asyncio.gather(*[keep(chat) for chat in chats.values()])
+        await _side_by_side([partial(keep, chat) for chat in chats.values()])
 
 
-def _conversation(connection: Connection, updates: Sequence[Update]) -> str:
+async def _side_by_side(work: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    """Run them, a few at a time: a thousand at once would hold up everything else on the loop."""
+    if len(work) == 1:  # the usual case, without the cost of a task
+        await work[0]()
+        return
+    left = iter(work)
+
+    async def go_on() -> None:
+        for run in left:
+            await run()
+
+    await asyncio.gather(*[go_on() for _ in range(min(AT_ONCE, len(work)))])
+
+
+def _conversation(connection: Connection, chat: str | None) -> str:
     """The lane of one contact, or that of the whole connection when several wrote. Strangers choose what a peer is."""
-    peers = {update.peer for update in updates if isinstance(update, Inbound)}
-    return f"{connection.key}/{peers.pop()}" if len(peers) == 1 and _PLAIN.fullmatch(min(peers)) else connection.key
+    return f"{connection.key}/{chat}" if chat is not None and _PLAIN.fullmatch(chat) else connection.key

@@ -485,7 +485,7 @@ media = Table(
     Column("size", BigInteger, nullable=False),
     Column("sha256", Text),
     Column("filename", Text),
-    Column("remote", LargeBinary),  # what the transport needs to download it
+    Column("remote", LargeBinary, info=_BODY),  # what the transport needs to download it
     Column("error", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("kept_from", BigInteger, nullable=False),  # retention counts from here: the last use, or a later send_at

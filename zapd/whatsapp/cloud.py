@@ -34,6 +34,7 @@ from zapd.whatsapp.transport import (
     OnRaw,
     OnState,
     PauseSession,
+    Peek,
     Permanent,
     RemoteMedia,
     Resolved,
@@ -218,6 +219,11 @@ class CloudTransport:
 def parse(config: CloudConfig, raw: bytes) -> Sequence[Update]:
     """The updates of one number in a webhook's body. Raises ValueError."""
     return cloud_webhook.parse(raw, phone_number_id=config.phone_number_id, waba_id=config.waba_id)
+
+
+def peek(config: CloudConfig, raw: bytes) -> Peek:
+    """What kinds of updates of this number a webhook's body has. Raises ValueError."""
+    return cloud_webhook.peek(raw, phone_number_id=config.phone_number_id, waba_id=config.waba_id)
 
 
 def window(config: CloudConfig) -> float | None:

@@ -48,7 +48,7 @@ def people(value: Json) -> dict[str, tuple[str | None, Aliases]]:
 def inbound(message: Json, known: Mapping[str, tuple[str | None, Aliases]], *, from_me: bool = False) -> Inbound:
     """One item of `messages`. Users with a username have no number here."""
     bsuid = text_in(message, "from_user_id")
-    peer = (text_in(message, "to") if from_me else text_in(message, "from")) or bsuid or "unknown"
+    peer = peer_of(message, from_me=from_me)
     name, aliases = known.get(peer) or known.get(bsuid or "") or (None, NOBODY)
     if aliases is NOBODY and not from_me:
         phone = peer if is_phone(peer) else None
@@ -71,6 +71,11 @@ def inbound(message: Json, known: Mapping[str, tuple[str | None, Aliases]], *, f
         about=text_in(object_in(message, holder), key) if holder else None,
         media=_media(type_, message),
     )
+
+
+def peer_of(message: Json, *, from_me: bool = False) -> str:
+    """The chat that a message is in."""
+    return text_in(message, "to" if from_me else "from") or text_in(message, "from_user_id") or "unknown"
 
 
 def changes(message: Json) -> list[Update]:

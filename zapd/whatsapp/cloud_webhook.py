@@ -5,7 +5,7 @@ Source: wire facts §1.6 to §1.8.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -13,8 +13,8 @@ import structlog
 
 from zapd.errors import Forbidden, Unauthorized
 from zapd.model.message import MessageStatus
-from zapd.whatsapp.cloud_inbound import changes, inbound, milliseconds, object_in, objects, people, text_in
-from zapd.whatsapp.transport import AliasChange, Aliases, Notice, Receipt, Update
+from zapd.whatsapp.cloud_inbound import changes, inbound, milliseconds, object_in, objects, peer_of, people, text_in
+from zapd.whatsapp.transport import AliasChange, Aliases, Notice, Peek, Receipt, Update
 
 log = structlog.get_logger("zapd.whatsapp")
 
@@ -55,10 +55,31 @@ def parse(raw: bytes, *, phone_number_id: str, waba_id: str = "") -> list[Update
 
     Raises ValueError when the bytes are not a WhatsApp webhook. A part that is malformed never costs the others.
     """
+    updates: list[Update] = []
+    for field, value in _changes(raw, phone_number_id, waba_id):
+        updates += _FIELDS.get(field, _notice)(value, field)
+    return updates
+
+
+def peek(raw: bytes, *, phone_number_id: str, waba_id: str = "") -> Peek:
+    """What kinds of updates a body has, in a quarter of the time that `parse` takes: Meta waits for the answer.
+
+    Raises ValueError as `parse` does.
+    """
+    receipts, others, chats = False, False, set[str]()
+    for field, value in _changes(raw, phone_number_id, waba_id):
+        receipts |= field == "messages" and bool(objects(value, "statuses"))
+        written = objects(value, "messages") if field == "messages" else []
+        chats |= {peer_of(message) for message in written}
+        others |= field != "messages" or bool(written) or bool(objects(value, "errors"))
+    return Peek(receipts=receipts, others=others, chat=chats.pop() if len(chats) == 1 else None)
+
+
+def _changes(raw: bytes, phone_number_id: str, waba_id: str) -> Iterator[tuple[str, Json]]:
+    """The changes that are for this number or its account: field and value. Raises ValueError."""
     body = orjson.loads(raw)
     if not isinstance(body, dict) or body.get("object") != "whatsapp_business_account":
         raise ValueError("not a WhatsApp webhook")
-    updates: list[Update] = []
     for entry in objects(body, "entry"):
         for change in objects(entry, "changes"):
             value, field = object_in(change, "value"), str(change.get("field"))
@@ -68,8 +89,7 @@ def parse(raw: bytes, *, phone_number_id: str, waba_id: str = "") -> list[Update
             elif number is None and waba_id and str(entry.get("id")) != waba_id:
                 log.warning("webhook.other_account")
             else:
-                updates += _FIELDS.get(field, _notice)(value, field)
-    return updates
+                yield field, value
 
 
 def _messages(value: Json, _field: str) -> list[Update]:

@@ -178,6 +178,25 @@ Update = Receipt | Inbound | AliasChange | Notice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Peek:
+    """What kinds of updates raw bytes hold: enough to say which jobs must read them."""
+
+    receipts: bool
+    others: bool
+    chat: str | None = None  #: the chat of all messages, when it is one
+
+
+def peek_of(updates: Sequence[Update]) -> Peek:
+    """The same from updates that were parsed."""
+    chats = {update.peer for update in updates if isinstance(update, Inbound)}
+    return Peek(
+        receipts=any(isinstance(update, Receipt) for update in updates),
+        others=any(not isinstance(update, Receipt) for update in updates),
+        chat=chats.pop() if len(chats) == 1 else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StateChange:
     """The transport's connection went to another state."""
 

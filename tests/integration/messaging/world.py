@@ -73,6 +73,7 @@ from zapd.whatsapp.transport import (
     Enclosed,
     Inbound,
     NotConnected,
+    Peek,
     Receipt,
     RemoteMedia,
     Resolved,
@@ -80,6 +81,7 @@ from zapd.whatsapp.transport import (
     Target,
     Trace,
     Update,
+    peek_of,
 )
 
 SEND = "message:send"
@@ -151,6 +153,9 @@ class Wire:
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         return self.parser(connection, raw)
+
+    def peek(self, connection: Connection, raw: bytes) -> Peek:
+        return peek_of(self.parser(connection, raw))
 
     def window(self, connection: Connection) -> float | None:
         return self.window_seconds

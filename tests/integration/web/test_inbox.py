@@ -7,6 +7,7 @@ import pytest
 
 from tests.support import eventually
 from tests.support.daemon import Daemon
+from tests.support.fake_meta import CONFIG, FakeMeta, sign
 from tests.support.kinds import CONTENTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,3 +87,39 @@ async def test_a_forward_and_a_revoke_name_messages(daemon: Daemon, connection: 
     revoke = {"to": "5511977776666", "type": "revoke", "payload": {"message_id": message["id"]}}
     status, refused = await daemon.call("POST", send, revoke)
     assert (status, refused["errors"][0]["field"]) == (422, "payload.message_id")
+
+
+async def test_a_webhook_that_is_too_large_or_not_metas_is_refused(daemon: Daemon) -> None:
+    body = {"id": "meta", "label": "x", "transport": "cloud", "config": CONFIG}
+    assert (await daemon.call("POST", "/connections", body))[0] == 202
+    for raw, status in ((bytes(4 * 1024 * 1024 + 1), 413), (b'{"object":"page"}', 422), (b"{", 422)):
+        headers = {"X-Hub-Signature-256": sign(raw)}
+        assert (await daemon.call("POST", "/hooks/cloud/meta", raw, headers=headers))[0] == status
+    assert (await daemon.call("GET", "/inbox?connection_id=meta"))[1]["data"] == []
+
+
+async def test_a_token_that_expired_pauses_with_an_alert_and_keeps_the_queue(daemon: Daemon) -> None:
+    async with FakeMeta() as meta, Daemon(daemon.state / "expired", f'[cloud]\nbase_url = "{meta.url}"\n') as other:
+        body = {"id": "sales", "label": "x", "transport": "cloud", "config": CONFIG}
+        assert (await other.call("POST", "/connections", body))[0] == 202
+
+        async def state_is(state: str) -> bool:
+            return bool((await other.call("GET", "/connections/sales"))[1]["state"] == state)
+
+        await eventually(lambda: state_is("connected"))
+        meta.refuse(190, 401)
+        message = {"to": "5511999998888", "type": "text", "payload": {"text": "oi"}}
+        _, sent = await other.call("POST", "/connections/sales/send", message)
+        await eventually(lambda: state_is("paused"))
+        _, events = await other.call("GET", "/events?type=connection.alert")
+        (alert,) = events["data"]
+        assert (alert["severity"], alert["data"]["reason"]) == ("error", "auth_failed")
+
+        assert (await other.call("POST", "/connections/sales/resume"))[0] == 200
+
+        async def left() -> bool:
+            _, message = await other.call("GET", f"/messages/{sent['id']}")
+            return bool(message["status"] == "sent")
+
+        await eventually(left)
+        assert len(meta.accepted) == 1

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.support.fake_meta import APP_SECRET, NUMBER, VERIFY_TOKEN, Json, sign, status, text_message, webhook_body
 from zapd.errors import Forbidden, Unauthorized
 from zapd.model.message import MessageStatus
-from zapd.whatsapp.cloud_webhook import check_signature, handshake, parse
-from zapd.whatsapp.transport import AliasChange, Aliases, Inbound, Notice, Receipt, Update
+from zapd.whatsapp.cloud_webhook import check_signature, handshake, parse, peek
+from zapd.whatsapp.transport import AliasChange, Aliases, Inbound, Notice, Receipt, Update, peek_of
 
 RAW = orjson.dumps(webhook_body({"messages": [text_message("wamid.IN", "oi")]}))
 
@@ -327,3 +327,24 @@ def parse_or_refuse(body: Json) -> None:
     except ValueError:
         return
     assert all(update.provider_id for update in found)
+
+
+@given(st.lists(st.sampled_from([*range(8)]), max_size=6))
+def test_a_peek_sees_what_parse_finds(choices: list[int]) -> None:
+    """What is seen decides which jobs read a body: a kind that is missed would never be read."""
+    one, two = text_message("a", "x"), text_message("b", "x", sender="5511900000000")
+    changes: list[tuple[str, Json]] = [
+        ("messages", {"messages": [one]}),
+        ("messages", {"messages": [two]}),
+        ("messages", {"messages": [one, two], "statuses": [status("c", "sent")]}),
+        ("messages", {"statuses": [status("c", "read")]}),
+        ("messages", {"errors": [{"code": 1}]}),
+        ("messages", {"messages": "junk"}),
+        ("smb_message_echoes", {"message_echoes": [one | {"to": "5511911111111"}]}),
+        ("account_update", {"event": "X"}),
+    ]
+    bodies = [webhook_body(value, field=field) for field, value in (changes[choice] for choice in choices)]
+    raw = orjson.dumps({"object": "whatsapp_business_account", "entry": [e for b in bodies for e in b["entry"]]})
+    seen, found = peek(raw, phone_number_id=NUMBER), peek_of(parse(raw, phone_number_id=NUMBER))
+    assert (seen.receipts, seen.others) == (found.receipts, found.others)
+    assert seen.chat in (found.chat, None) or 6 in choices  # echoes are in their contact's chat only when parsed
