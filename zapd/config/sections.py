@@ -189,13 +189,13 @@ class WebConfig(Section):
     """WhatsApp Web: accounts linked by a QR code, in worker processes."""
 
     sessions_per_worker: Annotated[int, Field(ge=1, le=100)] = 12
-    """Accounts in one worker process; it has about 70 MB, and a crash costs all in it some seconds."""
+    """Accounts in one worker process; it has about 80 MB, and a crash costs all in it some seconds."""
     worker_memory: Annotated[Size, Field(ge=128 * 1024**2)] = 512 * 1024**2
     """A worker with more resident memory than this is exchanged for a new one."""
     hang_after: Annotated[Duration, Field(ge=10)] = 60.0
     """A worker that is silent for so long is killed and started anew."""
     wrapper: Words = ()
-    """Command in front of a worker's own, such as ["nice", "-n", "5"]."""
+    """Command in front of a worker's own, such as ["env", "GOMEMLIMIT=400MiB"]."""
 
 
 class SandboxConfig(Section):

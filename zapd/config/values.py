@@ -63,7 +63,7 @@ def _words(value: object) -> tuple[str, ...]:
     # The environment can only hold text, so a command may also come as a shell would read it.
     words = shlex.split(value) if isinstance(value, str) else value
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word for word in words):
-        raise ValueError('should be a list of words such as ["nice", "-n", "5"]')
+        raise ValueError('should be a list of words such as ["env", "GOMEMLIMIT=400MiB"]')
     return tuple(words)
 
 

@@ -236,12 +236,12 @@ class WhatsApp:
             Node(tag="platform", attrs={"name": "android"}),
             Node(tag="device-identity", content=proof),
         ]
-        await line.send(_ask("md", [Node(tag="pair-success", content=parts)], id="linked"))
-        await self._answered(line, "linked")
+        await line.send(_ask("md", [Node(tag="pair-success", content=parts)], id=f"linked-{user}"))
+        await self._answered(f"linked-{user}")
         await line.send(Node(tag="stream:error", attrs={"code": "515"}))
         await line.close()
 
-    async def _answered(self, line: Line, id_: str) -> None:
+    async def _answered(self, id_: str) -> None:
         while not any(node.tag == "iq" and node.get_str("id") == id_ for node in self.stanzas):
             await asyncio.sleep(0.01)
         self.stanzas = [node for node in self.stanzas if node.get_str("id") != id_]

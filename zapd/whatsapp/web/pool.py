@@ -216,12 +216,12 @@ class WorkerPool:
             elif not home.sids and (home.retiring or now - home.idle_since > self._idle_for):
                 self._homes.remove(home)
                 await home.worker.stop()
-            elif home.worker.rss > self._memory_limit and not home.retiring:
+            elif (home.worker.rss > self._memory_limit or home.worker.worn) and not home.retiring:
                 self._retire(home)
         self._metrics.homes({home.worker.pid or 0: (home.worker.rss, len(home.sids)) for home in self._homes})
 
     def _retire(self, home: _Home) -> None:
-        """It grew too much: no new accounts, and those in it move, each when its sends are answered."""
+        """It grew too much, or is short of files: nobody moves in, and all move out when their sends are answered."""
         log.warning("worker.retired", pid=home.worker.pid, rss=home.worker.rss, accounts=len(home.sids))
         home.retiring = True
         self._metrics.ended("retired")

@@ -55,6 +55,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         self.pairing = pairing
         self.rss = 0
+        self.worn = False  #: it should be exchanged soon
         self.heard_at = loop.time()
         self.gone: asyncio.Future[str] = loop.create_future()  #: how it ended
         self._ready = asyncio.Event()
@@ -212,7 +213,7 @@ class Worker:
             case "ready":
                 self._ready.set()
             case "beat":
-                self.rss = frame["rss"]
+                self.rss, self.worn = frame["rss"], frame["worn"]
             case "unable":
                 self._why = f"{UNABLE}{frame['error']}"
 

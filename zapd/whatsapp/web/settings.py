@@ -15,7 +15,7 @@ MISSING = "needs the extra packages: pip install 'zapd[web]' (GPL-3.0 code is am
 
 
 def _phone(value: object) -> str | None:
-    if value is None:
+    if value in (None, ""):  # a form that was not filled in
         return None
     digits = recipient(value, field="config.phone") if isinstance(value, str) else ""
     if not is_phone(digits):

@@ -22,7 +22,7 @@ import structlog
 from zapd.ids import Ids
 from zapd.model.message import Message
 from zapd.model.session import Connection, SessionState
-from zapd.whatsapp.credentials import CORRUPT, CorruptCredentials, Credentials
+from zapd.whatsapp.credentials import CORRUPT, Credentials
 from zapd.whatsapp.life import Life
 from zapd.whatsapp.transport import (
     NOTHING,
@@ -69,6 +69,10 @@ COMMIT_AGAIN = 0.5  #: seconds between tries to commit what came in while SQL is
 TOGETHER = 64  #: receipts that go up as one
 REMEMBERED = 2_000  #: ids of messages that were sent, to name them in receipts
 KEPT_UPLOADS, UPLOAD_LASTS = 32, 3_600.0  #: files that are sent again and again are uploaded once in a while
+
+
+class _KeysMissing(Exception):
+    """The account was linked, and its database is not here."""
 
 
 class _Again:
@@ -339,9 +343,12 @@ class WebTransport:
                 return
 
     async def _stay(self, on_state: OnState, on_raw: OnRaw) -> StateChange | _Again:
-        pairing = not await self._linked()
         try:
+            pairing = not await self._linked()
             lease = await self._pool.lease(self._sid, pairing=pairing)
+        except _KeysMissing:
+            # They may be on another machine's disk, or come back with a backup: what is known of them stays.
+            return StateChange(state=S.FAILED, reason="keys_missing")
         except Crashes:
             return StateChange(state=S.FAILED, reason="worker_crashes")
         except WorkerGone as gone:
@@ -359,13 +366,12 @@ class WebTransport:
         return await self._judged(end)
 
     async def _linked(self) -> bool:
-        """Whether there are keys to log in with. Raises CorruptCredentials when only half of them are left."""
+        """Whether there are keys to log in with. Keys that no login names are taken out of use."""
         login, files = await self._credentials.load(), await asyncio.to_thread(self._files.exist)
-        if login is not None and not files:
-            await self._credentials.set_aside(f"{CORRUPT}: its database is gone")
-            raise CorruptCredentials("its database is gone")
         if login is None and files:
             await asyncio.to_thread(self._files.set_aside, "unused", at=self._now_ms())
+        if login is not None and not files:
+            raise _KeysMissing
         return login is not None
 
     async def _open(self, lease: Lease) -> StateChange | None:

@@ -35,6 +35,8 @@ def main() -> None:
 def _be_a_good_child() -> None:
     os.umask(0o077)  # the files of an account are nobody else's
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the accounts' keys
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the library leaves files open, see `host.py`
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on the terminal is the daemon's to answer
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # hung or not: no worker outlives its daemon

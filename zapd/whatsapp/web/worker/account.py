@@ -52,6 +52,7 @@ class Account:
         self._code_asked = False
         self._connect: asyncio.Task[None] | None = None
         self._held: int | None = None
+        self._spool: Spool | None = None
         self.heard_at = 0.0  #: when the library last told something, in seconds since 1970
 
     async def open(self) -> None:
@@ -92,8 +93,9 @@ class Account:
 
     def committed(self, number: int) -> None:
         """The daemon has committed the updates up to this one."""
-        self._spool.committed(number)
-        self._hand_over()
+        if self._spool is not None:
+            self._spool.committed(number)
+            self._hand_over()
 
     async def ask(self) -> None:
         """Ask the library anything: one that hangs does not answer."""
@@ -222,12 +224,12 @@ class Account:
         return [id_ for id_ in ids if id_]
 
     def _update(self, update: Frame) -> None:
-        if not update["chat"].endswith(NOT_OURS):
+        if self._spool is not None and not update["chat"].endswith(NOT_OURS):
             self._spool.add(update)
             self._hand_over()
 
     def _hand_over(self) -> None:
-        for item in self._spool.due():
+        for item in self._spool.due() if self._spool is not None else ():
             self._emit("update", **item)
 
     def _ended(self, connect: "asyncio.Task[None]") -> None:
@@ -252,6 +254,9 @@ class Account:
             await asyncio.sleep(0.05)
 
     def _let_go(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
         if self._held is not None:
             os.close(self._held)
             self._held = None

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import logging
 import os
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -117,7 +118,7 @@ class Host:
             async with asyncio.timeout(ANSWERS_WITHIN), self._lock:
                 for account in self._accounts.values():
                     await account.ask()
-            self._tell({"ev": "beat", "rss": _resident_bytes(), "accounts": len(self._accounts)})
+            self._tell({"ev": "beat", "rss": _resident_bytes(), "worn": _short_of_files()})
             await asyncio.sleep(BEAT_EVERY)
 
     def _keep(self, work: Any, name: str) -> None:
@@ -131,6 +132,12 @@ class Host:
 
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def _short_of_files() -> bool:
+    """The library leaves a file open for each account that was closed."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return len(os.listdir("/proc/self/fd")) > limit // 2
 
 
 class _Passkey(logging.Handler):
