@@ -137,10 +137,12 @@ class Sessions:
         limit_lane: Callable[[Connection], Awaitable[None]],
         credentials: Callable[[Connection], Credentials],
         closed: Callable[[Connection], Awaitable[None]],
+        progress: Callable[[str, str, float], None],
         ids: Ids,
         now_ms: Callable[[], int],
         metrics: SessionMetrics,
     ) -> None:
+        self._progress = progress
         self._connections = connections
         self._manager = manager
         self._kinds = kinds
@@ -411,15 +413,22 @@ class Sessions:
     # --- handlers of the queues session:init and session:close ---
 
     async def init(self, job: Job) -> Outcome:
-        """Start the session; a session that runs is left alone."""
+        """Start the session; a session that runs is left alone.
+
+        Progress: 25 its record is read, 50 its pace holds and it starts, 100 it is started; what its wire does from
+        then on is its state.
+        """
         connection_id = orjson.loads(job.payload)["connection_id"]
         connection = await self._connections.get(job.tenant, connection_id)
+        self._progress(job.queue, job.id, 25)
         if connection is not None and connection.desired is Desired.CONNECTED:
             await self._limit_lane(connection)
+            self._progress(job.queue, job.id, 50)
             await self._manager.start(connection)
             latest = await self._connections.get(job.tenant, connection_id)
             if latest is not None and latest.desired is Desired.CLOSED:
                 return await self.finish_close(job)  # its own job may have run while this one started the session
+        self._progress(job.queue, job.id, 100)
         return Done()
 
     async def finish_close(self, job: Job) -> Outcome:

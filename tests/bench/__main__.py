@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import deliveries, engine, events, intake, main_job
+from tests.bench import deliveries, engine, events, intake, main_job, sessions
 from tests.bench.rows import Row, save
 
 FILE = Path("build/bench.json")
@@ -27,6 +27,8 @@ CASES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "memory": main_job.memory,
     "events": events.accepted,
     "intake": intake.intake,
+    "sessions-paced": sessions.paced,
+    "sessions-idle": sessions.idle,
     "engine": engine.engine,
     "sql": engine.with_sql,
     "scale": engine.scale,

@@ -45,6 +45,7 @@ class Desk:
         self.woken: list[tuple[str, str]] = []
         self.limited: list[str] = []
         self.forgotten: list[str] = []
+        self.progress: list[float] = []
         self.logins = world.credentials
         guard = Guard(allow_loopback=True)
         self.resolver = Resolver(guard=guard)
@@ -83,6 +84,7 @@ class Desk:
             wake_lane=self._woke,
             limit_lane=self._limit,
             credentials=self.credentials,
+            progress=lambda _queue, _job, percent: self.progress.append(percent),
             closed=self._forget,
             ids=world.ids,
             now_ms=world.clock.now_ms,
@@ -255,6 +257,11 @@ async def test_starting_announces_each_state_and_wakes_what_waits(desk: Desk) ->
     assert await desk.state() is T.CONNECTED
     assert desk.woken == [("message:send", "con_1")]
     assert desk.limited == ["con_1"]
+
+
+async def test_a_start_tells_how_far_it_is(desk: Desk) -> None:
+    await desk.up()
+    assert desk.progress == [25, 50, 100]
 
 
 async def test_starting_again_leaves_a_session_that_runs_alone(desk: Desk) -> None:

@@ -140,6 +140,7 @@ class Accounts:
             limit_lane=limit_lane,
             credentials=self.credentials,
             closed=self._closed,
+            progress=engine.notes.progress,
             ids=basis.ids,
             now_ms=now_ms,
             metrics=self.metrics,
