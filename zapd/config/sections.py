@@ -336,6 +336,8 @@ class RetentionConfig(Section):
     """Files of messages, counted from their last use; one that a waiting message needs stays."""
     media_uploads: Annotated[Duration, Field(gt=0, le=29 * 86_400)] = 25 * 86_400.0
     """Ids of files that Meta holds for us; it drops them after 30 days."""
+    peers: Positive = 365 * 86_400.0
+    """Whom a session wrote to for the first time so long ago; they then count as new people, unless they wrote."""
     numbers: Positive = 7 * 86_400.0
     """How WhatsApp spells numbers; then they are looked up again."""
     completed_jobs: Positive = 3_600.0

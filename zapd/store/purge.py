@@ -29,6 +29,7 @@ from zapd.store.tables import (
     messages,
     numbers,
     parked_receipts,
+    peers,
     quarantine,
     sandbox_ledger,
 )
@@ -104,6 +105,7 @@ _RULES = (
     _Rule(cron_fires.c.slot),
     _Rule(credentials.c.archived_at),
     _Rule(numbers.c.resolved_at),
+    _Rule(peers.c.first_out_at),
     _Rule(logins.c.seen_at),
     _Rule(media.c.kept_from, (~_IN_USE,)),
     _Rule(media_uploads.c.uploaded_at),
