@@ -28,6 +28,7 @@ log = structlog.get_logger("zapd.cron")
 
 LATE = 60.0  #: seconds after which a slot counts as missed
 LOOK_EVERY = 5.0  #: seconds at most between two looks: a clock that jumps, and what another daemon changed, are noticed
+RETRY_EVERY = 1.0  #: seconds between looks while SQL is away
 SOON = 120  #: slots that are not late yet and may come up in one look: one a second, for two minutes
 
 
@@ -105,12 +106,14 @@ class Cron:
         """Fire until `stop`."""
         while not self._stopping:
             self._stirred.clear()
+            wait = RETRY_EVERY
             try:
                 await self.look()
+                wait = self._until_next()
             except Unavailable as error:
                 log.warning("cron.waiting", reason=str(error))  # what is due stays due
             if not self._stopping:
-                await self._wait()
+                await self._wait(wait)
 
     async def stop(self) -> None:
         """Fire nothing more."""
@@ -278,11 +281,13 @@ class Cron:
         late = self._now_ms() - LATE * 1000
         return sum(at < late for at in self._next.values())
 
-    async def _wait(self) -> None:
+    def _until_next(self) -> float:
         soonest = min(self._next.values(), default=None)
-        wait = LOOK_EVERY if soonest is None else (soonest - self._now_ms()) / 1000
+        return LOOK_EVERY if soonest is None else min(LOOK_EVERY, max(0.01, (soonest - self._now_ms()) / 1000))
+
+    async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(min(LOOK_EVERY, max(wait, 0.01))):
+            async with asyncio.timeout(seconds):
                 await self._stirred.wait()
         except TimeoutError:
             return

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry, Counter
+
 from zapd.actions.envelope import opened
 from zapd.errors import NotFound, Unavailable
 from zapd.jobs.job import Job
@@ -65,6 +67,14 @@ class Taken:
     other: str | None = None
 
 
+class EnqueueMetrics:
+    """What became of jobs that came in."""
+
+    def __init__(self, *, registry: CollectorRegistry) -> None:
+        taken = Counter("zapd_jobs_taken", "Jobs of own queues that came in, by answer.", ["status"], registry=registry)
+        self.taken = {status: taken.labels(status.value) for status in Status}
+
+
 class Members(Protocol):
     """Batches, which count the ends of their jobs."""
 
@@ -83,7 +93,9 @@ class Enqueuer:
         active: Callable[[str, str], Awaitable[bool]],
         members: Members,
         now_ms: Callable[[], int],
+        metrics: EnqueueMetrics,
     ) -> None:
+        self._metrics = metrics
         self._outbox = outbox
         self._rows = rows
         self._stop = stop
@@ -99,10 +111,13 @@ class Enqueuer:
             for job, unique in rows
         ]
         new = await self._outbox.add_rows([job for job, _ in rows], changes)
-        return [
+        taken = [
             Taken(one.job.id, Status.QUEUED) if is_new else await self._double(one)
             for one, is_new in zip(wanted, new, strict=True)
         ]
+        for one in taken:
+            self._metrics.taken[one.status].inc()
+        return taken
 
     async def take_back(self, tenant: str, job_id: str) -> OutboxRow | None:
         """Cancel a job of an own queue, wherever it is. None: there is no such live job.

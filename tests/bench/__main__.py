@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import deliveries, engine, events, intake, main_job, sessions
+from tests.bench import bulk, deliveries, engine, events, intake, main_job, sessions
 from tests.bench.rows import Row, save
 
 FILE = Path("build/bench.json")
@@ -29,6 +29,7 @@ CASES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "intake": intake.intake,
     "sessions-paced": sessions.paced,
     "sessions-idle": sessions.idle,
+    "bulk": bulk.bulk,
     "engine": engine.engine,
     "sql": engine.with_sql,
     "scale": engine.scale,

@@ -190,6 +190,23 @@ async def test_a_slot_that_sql_could_not_take_fires_when_it_is_back(world: World
     assert registry.get_sample_value("zapd_cron_overdue_schedules") == 0
 
 
+async def test_while_sql_is_away_it_does_not_look_without_a_pause(world: World) -> None:
+    asked = 0
+
+    async def away(*_changes: Any, **_more: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        raise Unavailable
+
+    await a_cron(world).look()
+    world.clock.value = at("2026-03-01T11:00:00")
+    async with running(a_cron(world, commit=away)):
+        await eventually(lambda: asked == 1)
+        for _ in range(200):  # many turns of the loop, in which one that does not wait asks again
+            await asyncio.sleep(0.001)
+    assert asked == 1
+
+
 async def test_a_schedule_that_cannot_be_reckoned_stops_no_other(world: World) -> None:
     await world.change(rows(world).added(_schedule("broken", replace(HOURLY, cron="never"), world.clock.value)))
     cron = a_cron(world)

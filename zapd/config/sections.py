@@ -326,6 +326,8 @@ class RetentionConfig(Section):
     """Receipts whose message never turned up."""
     sandbox_ledger: Positive = 7 * 86_400.0
     """The simulated network's record of what arrived."""
+    batches: Positive = 30 * 86_400.0
+    """Batches and chains that have ended, with the results of their jobs."""
     cron_fires: Positive = 30 * 86_400.0
     """Which cron slots have fired."""
     credentials: Positive = 30 * 86_400.0

@@ -41,13 +41,14 @@ OnFinished = Callable[[Sequence[tuple[str, str]]], None]
 class _Run:
     """A job that runs. `stopped`: why we canceled it, or that its handler ended and its timeout is over."""
 
-    __slots__ = ("claimed", "deadline", "started", "stopped", "task")
+    __slots__ = ("begun", "claimed", "deadline", "started", "stopped", "task")
 
     def __init__(self, claimed: Claimed, started: float, deadline: float) -> None:
         self.claimed = claimed
         self.started = started
         self.deadline = deadline
         self.stopped = ""
+        self.begun = False  #: its handler is called: a task that is canceled before that would never end its run
         self.task: asyncio.Task[None] | None = None
 
 
@@ -136,7 +137,7 @@ class Pool:
             job, its = run.claimed
             if job.id == job_id and not run.stopped and fence in (None, its):
                 run.stopped = _CANCELED
-                if run.task:
+                if run.task and run.begun:
                     run.task.cancel()
                 return True
         return False
@@ -232,8 +233,11 @@ class Pool:
     async def _perform(self, run: _Run) -> Outcome | None:
         """What the handler says; None when a drain stopped it."""
         job = run.claimed.job
+        if run.stopped == _CANCELED:
+            return _CANCEL
         if given_up := self._given_up(job):
             return given_up
+        run.begun = True
         try:
             outcome = await self._handler(job)
             if type(outcome) not in _OUTCOMES:

@@ -13,6 +13,7 @@ from zapd.jobs.metrics import JobMetrics
 log = structlog.get_logger("zapd.jobs")
 
 _RECLAIM_BATCH = 100
+_CANCEL_AGAIN = 0.2  # seconds
 
 
 class Upkeep:
@@ -78,8 +79,12 @@ class Upkeep:
             log.warning("upkeep.left_silently")  # our heartbeats run out by themselves
 
     async def _end_loops(self) -> None:
-        for loop in self._loops:
-            loop.cancel()  # every call here may be repeated, so losing its answer does no harm
+        # Every call here may be repeated, so losing its answer does no harm. A client may swallow a cancel that comes
+        # with the answer; the loop then sleeps, and is canceled once more.
+        while left := [loop for loop in self._loops if not loop.done()]:
+            for loop in left:
+                loop.cancel()
+            await asyncio.wait(left, timeout=_CANCEL_AGAIN)
         await asyncio.gather(*self._loops, return_exceptions=True)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], every: float) -> None:
@@ -118,9 +123,8 @@ class Upkeep:
         numbers.paused = stats.paused
         numbers.quarantined = stats.quarantined
         numbers.oldest_ready_ms = stats.oldest_ready_ms
-        numbers.jobs.update(
-            ready=stats.waiting, delayed=stats.delayed, staged=stats.staged, active=stats.active, dead=stats.dead
-        )
+        # The dead are counted in SQL.
+        numbers.jobs.update(ready=stats.waiting, delayed=stats.delayed, staged=stats.staged, active=stats.active)
 
     async def _clean(self) -> None:
         for queue in self._broker.queues:

@@ -11,7 +11,7 @@ from zapd.actions.webhook import WebhookAction
 from zapd.batches import Batches, BatchMetrics
 from zapd.config import Config, QueueConfig
 from zapd.dead_letters import Again, DeadLetters
-from zapd.enqueue import Enqueuer
+from zapd.enqueue import EnqueueMetrics, Enqueuer
 from zapd.model.webhook import BodyFormat, Endpoint, Secret
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
@@ -53,6 +53,7 @@ class Jobs:
             active=engine.runs,
             members=self.batches,
             now_ms=now_ms,
+            metrics=EnqueueMetrics(registry=basis.registry),
         )
         self.dead = DeadLetters(
             rows=storage.dead_letters,

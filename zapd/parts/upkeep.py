@@ -112,12 +112,19 @@ def sampler(
         outbox_metrics=engine.outbox_metrics,
         webhook_metrics=webhooks.metrics,
     )
+
+    async def dead() -> None:
+        counts = await storage.dead_letters.by_queue()
+        for name, numbers in engine.metrics.queues.items():
+            numbers.jobs["dead"] = counts.get(name, 0)
+
     server = RedisServer(redis=engine.commands, metrics=engine.metrics, now_ms=now_ms)
     disk = Disk(directory=basis.config.state.dir, registry=basis.registry)
     samples: dict[str, Callable[[], Awaitable[Any]]] = {
         "sessions": sql.sessions,
         "messages": sql.messages,
         "outbox": sql.outbox,
+        "dead": dead,
         "webhooks": sql.webhooks,
         "database": storage.database.size_bytes,
         "redis": server.look,

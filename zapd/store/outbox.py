@@ -65,7 +65,6 @@ _FREED = Update(
     columns=(_O.tenant, _O.queue, _O.unique_key, _NOW),
     sets=lambda _: {"unique_key": sa.null(), "unique_until": sa.null()},
     where=lambda v: [_O.unique_until <= v.c.now],
-    returning=(_O.tenant, _O.queue, _O.id),
     key=3,
 )
 _PASSED_ON = Update(
@@ -97,7 +96,7 @@ class OutboxStore:
 
     @staticmethod
     def freed(tenant: str, queue: str, key: str, now: int) -> Change:
-        """The key is free again when its time is over."""
+        """The key is free again when its time is over. As a guard it never has a row: its key is gone with it."""
         return Change(_FREED, (tenant, queue, key, now))
 
     @staticmethod

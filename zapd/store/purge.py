@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from zapd.model.batch import BatchState
 from zapd.model.hub import OPEN, ActionState, Progress
 from zapd.model.message import MessageStatus
 from zapd.model.webhook import DeliveryState
@@ -14,6 +15,8 @@ from zapd.store.database import Database
 from zapd.store.tables import (
     actions,
     attempts,
+    batch_jobs,
+    batches,
     credentials,
     cron_fires,
     deliveries,
@@ -69,7 +72,8 @@ _TO_BE_DONE = sa.exists().where(
 _ATTEMPTS = Delete(table=attempts, columns=(attempts.c.tenant, attempts.c.delivery_id))
 
 
-_TOGETHER = {deliveries.name: _ATTEMPTS, messages.name: _USES}
+_MEMBERS = Delete(table=batch_jobs, columns=(batch_jobs.c.tenant, batch_jobs.c.batch_id))
+_TOGETHER = {deliveries.name: _ATTEMPTS, messages.name: _USES, batches.name: _MEMBERS}
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ _RULES = (
     _Rule(parked_receipts.c.created_at),
     _Rule(sandbox_ledger.c.at),
     _Rule(cron_fires.c.slot),
+    _Rule(batches.c.ended_at, (among(batches.c.state, frozenset({BatchState.ENDED})),)),
     _Rule(credentials.c.archived_at),
     _Rule(numbers.c.resolved_at),
     _Rule(peers.c.first_out_at),

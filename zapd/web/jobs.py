@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NotRequired
 
 import orjson
@@ -12,9 +13,10 @@ from typing_extensions import TypedDict
 
 from zapd.announce import iso
 from zapd.enqueue import Policy, Status, Taken, Unique, Wanted
-from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
+from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
 from zapd.jobs.inspect import JobView
 from zapd.jobs.job import Job
+from zapd.jobs.notes import Noted
 from zapd.messaging.accounts import SEND
 from zapd.model.dead_letter import DeadLetter
 from zapd.outbox import job_of
@@ -92,14 +94,20 @@ async def update(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """Cancel a job that waits, is delayed or runs; drop one that is dead."""
+    tenant, queues = key_of(request).tenant, request.app[need.QUEUES]
+    row = await request.app[need.OUTBOX].get(tenant, request.match_info["id"])
+    if row is not None and row.queue in queues and queues[row.queue].action:  # SQL decides, also while Redis is away
+        if await request.app[need.ENQUEUER].take_back(tenant, row.id) is None:
+            raise Conflict("the job has just ended")
+        return web.Response(status=204)
     view, letter = await _found(request)
     if letter is not None:
         await request.app[need.DEAD].drop(letter)
     elif view.queue == SEND and view.job is not None:
         await request.app[need.MESSAGING].cancel(view.job.tenant, orjson.loads(view.job.payload)["message_id"])
-    elif not request.app[need.QUEUES][view.queue].action:
+    elif not queues[view.queue].action:
         raise Conflict(f"jobs of {view.queue} are zapd's own: they cannot be canceled")
-    elif await request.app[need.ENQUEUER].take_back(key_of(request).tenant, view.id) is None:
+    else:
         raise Conflict("the job has just ended")
     return web.Response(status=204)
 
@@ -109,7 +117,9 @@ async def _found(request: web.Request) -> tuple[JobView, DeadLetter | None]:
     job_id, tenant = request.match_info["id"], key_of(request).tenant
     row = await request.app[need.OUTBOX].get(tenant, job_id)
     if row is not None and row.queue in request.app[need.QUEUES]:
-        view = await request.app[need.JOBS].job(row.queue, job_id)
+        view = None
+        with suppress(Unavailable):  # what SQL knows is shown
+            view = await request.app[need.JOBS].job(row.queue, job_id)
         if view is None or view.state == JobState.DEAD:  # committed, and not in Redis yet or any more
             state = JobState.DELAYED if row.due_at > request.app[need.NOW_MS]() else JobState.WAITING
             view = JobView(id=job_id, queue=row.queue, state=state, at=row.due_at, attempt=1, job=job_of(row))
@@ -131,7 +141,9 @@ async def _in_redis(request: web.Request, tenant: str, job_id: str) -> JobView:
 
 async def _whole(request: web.Request, view: JobView, letter: DeadLetter | None) -> answers.JobAnswer:
     shown = answers.job(view) if letter is None else answers.dead_job(letter)
-    told = await request.app[need.NOTES].of(view.queue, view.id)
+    told = Noted()
+    with suppress(Unavailable):
+        told = await request.app[need.NOTES].of(view.queue, view.id)
     since = request.app[need.STARTED](view.queue, view.id)
     shown["started_at"] = answers.at(None if since is None else request.app[need.NOW_MS]() - round(since * 1000))
     shown["progress"], shown["progress_at"] = told.progress, answers.at(told.progress_at)

@@ -461,3 +461,44 @@ async def test_a_listener_that_is_not_there_is_refused_at_the_start(tmp_path: Pa
         async with lonely:
             pass
     await asyncio.sleep(0)
+
+
+# --- what may happen at any moment ---
+
+
+async def test_while_redis_is_away_jobs_come_in_are_shown_and_canceled(tmp_path: Path) -> None:
+    environ = {"ZAPD_REDIS__URL": f"unix://{tmp_path}/nobody.sock"}
+    async with Daemon(tmp_path, '[queues."q"]\naction = "noop"\n', environ=environ) as lonely:
+        first, second = await put(lonely, "q", {"payload": 1, "unique_key": "k"}, {"payload": 2})
+        (third,) = await put(lonely, "q", {"payload": 3, "unique_key": "k", "unique_policy": "replace"})
+        assert (third["status"], third["replaced"]) == ("replaced", first["id"])
+        assert (await job(lonely, second["id"]))["state"] == "waiting"
+        for item in (second, third):
+            assert (await lonely.call("DELETE", f"/jobs/{item['id']}"))[0] == 204
+            assert (await lonely.call("DELETE", f"/jobs/{item['id']}"))[0] in (404, 503)
+
+
+async def test_a_kill_between_the_last_count_and_the_callback_loses_no_callback(tmp_path: Path) -> None:
+    toml = '[queues."q"]\naction = "noop"\n[queues."over"]\naction = "noop"\n'
+    one = Daemon(tmp_path, toml, environ={"ZAPD_FAILPOINT": "batch.counted:5"})
+    async with one:
+        await one.call("POST", "/queues/over/pause")
+        body = {"jobs": [{"queue": "q", "payload": n} for n in range(5)], "callback": {"queue": "over"}, "id": "b"}
+        assert (await one.call("POST", "/batches", body))[0] == 202
+        assert await one.wait() == -9
+        one.environ.pop("ZAPD_FAILPOINT")
+        await one.start()
+        assert (await ended(one, "b"))["succeeded"] == 5
+
+        async def called() -> Any:
+            return (await one.call("GET", "/queues/over/jobs"))[1]["data"]
+
+        (callback,) = await eventually(called, within=20)
+        assert callback["payload"] == {
+            "batch_id": "b",
+            "kind": "batch",
+            "total": 5,
+            "succeeded": 5,
+            "failed": 0,
+            "data": None,
+        }
