@@ -526,7 +526,7 @@ def test_the_scripts_do_what_the_model_says(server: RedisServer, cap: int, reque
     run_state_machine_as_test(
         seed(request.node.name)(Here),  # else all six would draw the same
         settings=settings(
-            max_examples=72,
+            max_examples=80,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
