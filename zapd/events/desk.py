@@ -4,14 +4,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
+import structlog
 
-from zapd.errors import Conflict, NotFound
+from zapd.errors import Conflict, NotFound, Unavailable
 from zapd.events.acting import Actor
 from zapd.events.processing import Processor
 from zapd.events.replaying import Replayer
 from zapd.model.hub import ActionRow, ActionState, EventState, Progress
 from zapd.store.actions import ActionStore
 from zapd.store.event_states import EventStateStore
+
+log = structlog.get_logger("zapd.events")
 
 SYNC_HOLD = 60_000  #: milliseconds that the queue leaves listeners alone which a request runs itself
 
@@ -43,7 +46,13 @@ class Desk:
         )
         led_to = 0
         for state in waiting:
-            led_to += len(await self._processor.process(tenant, state.event_id))
+            try:
+                led_to += len(await self._processor.process(tenant, state.event_id))
+            except Unavailable:
+                raise
+            except Exception as error:  # whatever is wrong with one, those behind it are not held up for ever
+                log.exception("event.raised", event_id=state.event_id)
+                await self._processor.fail(state, f"{type(error).__name__}: {error}")
         return {"processed": len(waiting), "actions": led_to}
 
     async def retry_failed(self, tenant: str, limit: int) -> dict[str, int]:

@@ -75,7 +75,11 @@ class Processor:
         event_id = orjson.loads(job.payload)["event_id"]
         state = await self._states.get(job.tenant, event_id)
         if state is not None and state.progress is Progress.PENDING:
-            await self._fail(state, Plan(error=f"{reason}: {error}"))
+            await self.fail(state, f"{reason}: {error}")
+
+    async def fail(self, state: EventState, error: str) -> None:
+        """The rules cannot be applied to this event."""
+        await self._fail(state, Plan(error=error))
 
     async def process(self, tenant: str, event_id: str, *, hold: int = 0) -> Sequence[ActionRow]:
         """Take one event through the rules; returns what is to be done. Nothing when that happened before.
