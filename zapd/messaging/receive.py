@@ -25,7 +25,7 @@ from zapd.messaging.people import People
 from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.session import Connection
 from zapd.store.commands import Change
-from zapd.store.inbox import InboxStore
+from zapd.store.inbox import PACK_FROM, InboxStore, packed
 from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Peek, Receipt
 
 AT_ONCE = 32  #: messages of one body that are worked on at once
@@ -65,8 +65,9 @@ class Receiver:
         told = self._accounts.peek(connection, raw)
         now, inbox_id = self._now_ms(), self._ids.new("inb")
         jobs = self._readers(connection, told, inbox_id, now)
+        stored = packed(raw) if len(raw) < PACK_FROM else await asyncio.to_thread(packed, raw)
         added = self._inbox.added(
-            connection.tenant, inbox_id, connection.id, provider_key, raw, now, processed_at=None if jobs else now
+            connection.tenant, inbox_id, connection.id, provider_key, stored, now, processed_at=None if jobs else now
         )
         kept = await self._commit(added, jobs=jobs) is not None
         failpoint.reached("receive.kept")

@@ -11,7 +11,7 @@ from zapd.model.access import ApiKey, Scope
 from zapd.model.session import Desired, SessionState
 from zapd.store.connections import ConnectionStore
 from zapd.store.database import Database
-from zapd.store.inbox import InboxStore
+from zapd.store.inbox import PACK_FROM, InboxStore, packed
 from zapd.store.keys import KeyStore, TenantStore
 from zapd.store.ledger import LedgerEntry, LedgerStore
 from zapd.store.reader import Reader
@@ -173,3 +173,15 @@ async def test_a_setting_is_replaced(writer: Writer, reader: Reader) -> None:
 
     assert await settings.get("paused") == b"2"
     assert await settings.get("paused", tenant="other") is None
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{}", b"x" * PACK_FROM, b"\x00zlib\x00{}"], ids=["empty", "small", "large", "alike"]
+)
+async def test_a_body_comes_back_byte_for_byte(writer: Writer, reader: Reader, database: Database, raw: bytes) -> None:
+    inbox = InboxStore(reader=reader, database=database)
+    await writer.commit(inbox.added(TENANT, "inb_1", "con_1", "sha-1", packed(raw), NOW))
+    row = await inbox.get(TENANT, "inb_1")
+    listed = await inbox.listed(TENANT, connection_id=None, failed=None, after=None, limit=10)
+    assert row is not None
+    assert (row.raw, [other.raw for other in listed]) == (raw, [raw])
