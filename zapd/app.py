@@ -33,7 +33,7 @@ from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.network import Network
 from zapd.parts.privacy import Privacy
-from zapd.parts.queues import Work, WorkTable
+from zapd.parts.queues import Work, WorkTable, only_plain
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.state import State
@@ -120,13 +120,16 @@ class App:
         """Who does the work of each queue, and who hears when a job of it is given up."""
         sessions, receiver = self._accounts.sessions, self._messages.receiver
         sender, deliverer = self._messages.sender, self._webhooks.deliverer
-        work = {
+        plain = {
             "session:init": Work(sessions.init, sessions.init_dead),
             "session:close": Work(sessions.finish_close),
             "message:send": Work(sender.send, sender.dead),
             "message:receive": Work(receiver.receive, receiver.dead),
             "message:status": Work(receiver.receive, receiver.dead),
             "media:download": Work(self._media.downloads.run, self._media.downloads.dead),
+        }
+        work = {
+            **{queue: only_plain(its) for queue, its in plain.items()},
             "event:process": self._hub.process_work(),
             "webhook:delivery": self._hub.acting(Work(deliverer.deliver, deliverer.dead)),
             "notification:send": self._hub.acting(),

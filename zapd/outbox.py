@@ -30,7 +30,9 @@ BUFFER = 20_000  #: committed jobs kept in memory; beyond that the relay reads t
 RETRY_EVERY = 0.5  #: seconds between tries while Redis is away
 CHECK_EVERY = 1.0  #: seconds between looks at the epoch: how soon a FLUSHALL is noticed
 RECONCILE_EVERY = 60.0  #: seconds between steady reconciles
-SETTLED_AFTER = 60.0  #: seconds after which a row's job must be in Redis
+LEASE = 15.0  #: seconds that a dead daemon's claims hold
+REPAIRS = 1000.0  #: jobs put back in a second, so that a repair of millions disturbs nobody
+STRANGERS = 2000  #: live jobs of each queue that a steady reconcile looks up in SQL
 
 
 class OutboxMetrics:
@@ -72,6 +74,7 @@ class Outbox:
         lost_data: Callable[[], Awaitable[bool]],
         on_lost: Callable[[int], Awaitable[None]],
         now_ms: Callable[[], int],
+        lease: float = LEASE,
         metrics: OutboxMetrics | None = None,
     ) -> None:
         self._writer = writer
@@ -82,6 +85,9 @@ class Outbox:
         self._lost_data = lost_data
         self._on_lost = on_lost
         self._now_ms = now_ms
+        self._settled_after = 2 * lease  #: seconds after which a row's job must be in Redis
+        self._suspects: set[tuple[str, str]] = set()  # live jobs without a row at the last look: queue, id
+        self._cursors: dict[str, str] = {}  # where the look at each queue's live jobs goes on
         self._metrics = metrics
         self._waiting_since: int | None = None
         if metrics:
@@ -283,6 +289,7 @@ class Outbox:
                 elif waited >= RECONCILE_EVERY:
                     waited = 0.0
                     await self.reconcile()
+                    await self.expel_strangers()
             except Unavailable:
                 pass  # the relay reports it; the next look comes in a second
             await asyncio.sleep(CHECK_EVERY)
@@ -292,10 +299,12 @@ class Outbox:
         """Put back the jobs of settled rows that Redis does not hold; settle those that died. Returns how many."""
         repaired = 0
         after: str | None = None
-        before = self._now_ms() - round(SETTLED_AFTER * 1000)
+        before = self._now_ms() - round(self._settled_after * 1000)
         while not self._quiet:
             page = await self._rows.scan(after=after, created_before=before, limit=PAGE)
-            repaired += await self._repair(page)
+            mended = await self._repair(page)
+            repaired += mended
+            await asyncio.sleep(mended / REPAIRS)
             if len(page) < PAGE:
                 break
             after = page[-1].id
@@ -311,7 +320,8 @@ class Outbox:
                 await self._enqueue(jobs)  # says so in the log
                 continue
             places = await self._broker.locate(queue, [job.id for job in jobs])
-            missing = [job for job, place in zip(jobs, places, strict=True) if place == "missing"]
+            gone = [job for job, place in zip(jobs, places, strict=True) if place == "missing"]
+            missing = [job for job in gone if await self._still_owed(job)]
             await self._enqueue(missing)
             for job, place in zip(jobs, places, strict=True):
                 if place == "dead":
@@ -322,6 +332,31 @@ class Outbox:
                 self._metrics.missing.inc(len(missing))
                 self._metrics.dead.inc(places.count("dead"))
         return repaired
+
+    async def _still_owed(self, job: Job) -> bool:
+        """Whether the job has not ended between the scan and the look into Redis."""
+        if (job.tenant, job.id) in self._finished:
+            return False
+        return await self._rows.get(job.tenant, job.id) is not None
+
+    async def expel_strangers(self) -> int:
+        """Live jobs that no row answers for are not ours: into quarantine, when a second look finds them so.
+
+        One that has just ended, or is just being added, looks so for a moment.
+        """
+        found: set[tuple[str, str]] = set()
+        expelled = 0
+        for queue in self._broker.queues:
+            jobs, self._cursors[queue] = await self._broker.settled(queue, self._cursors.get(queue, "0"), STRANGERS)
+            for start in range(0, len(jobs), PAGE):
+                page = [job for job in jobs[start : start + PAGE] if job not in self._finished]
+                rows = await asyncio.gather(*[self._rows.get(tenant, job_id) for tenant, job_id in page])
+                found.update((queue, job_id) for (_, job_id), row in zip(page, rows, strict=True) if row is None)
+        for queue, job_id in found & self._suspects:
+            expelled += await self._broker.expel(queue, job_id)
+            log.error("outbox.stranger", queue=queue, job=job_id)
+        self._suspects = found
+        return expelled
 
 
 def job_of(row: OutboxRow) -> Job:

@@ -1,6 +1,7 @@
 """SQL first, Redis after: the relay and the reconciler against a real database and a real Redis."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -264,7 +265,7 @@ async def test_a_reconcile_puts_back_settled_rows_that_redis_does_not_hold(world
     young = a_job(world)
     await commit(world, young)
     await world.engine.broker.enqueue([kept])
-    world.clock.advance(31)
+    world.clock.advance(29)  # within two leases of the young one
 
     assert await world.outbox.reconcile() == 1
 
@@ -288,6 +289,39 @@ async def test_a_reconcile_leaves_alone_what_runs_waits_and_is_delayed(world: Wo
     await world.engine.broker.claim(SEND, 1)
     world.clock.advance(61)
     assert await world.outbox.reconcile() == 0
+
+
+async def test_a_reconcile_does_not_bring_back_what_has_just_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row was read before it ended: here, or on another daemon, which has removed the row meanwhile."""
+    here, elsewhere = a_job(world), a_job(world)
+    await commit(world, here, elsewhere)
+    world.clock.advance(61)
+    locate = world.engine.broker.locate
+
+    async def located(queue: str, ids: Sequence[str]) -> list[str]:
+        world.outbox.finished([("default", here.id)])
+        await world.writer.commit(world.outbox_rows.removed("default", elsewhere.id))
+        return await locate(queue, ids)
+
+    monkeypatch.setattr(world.engine.broker, "locate", located)
+
+    assert await world.outbox.reconcile() == 0
+
+
+async def test_a_job_in_redis_that_no_row_answers_for_is_quarantined_at_the_second_look(world: World) -> None:
+    ours, stranger = a_job(world), a_job(world, payload=b"who are you")
+    await commit(world, ours)
+    await world.engine.broker.enqueue([ours, stranger])
+
+    assert await world.outbox.expel_strangers() == 0  # it may have just ended, or be about to come
+    assert await world.outbox.expel_strangers() == 1
+
+    assert await in_redis(world) == [ours.id]
+    (kept,) = await world.engine.broker.quarantine(SEND)
+    assert kept.fields[0] == stranger.id.encode()
+    assert kept.fields[1].endswith(b"\nwho are you")
 
 
 async def test_a_reconcile_settles_what_died_unrecorded(world: World) -> None:

@@ -65,13 +65,14 @@ class RedisServer:
         command += ["--save", "", "--daemonize", "no", "--logfile", str(self.directory / "r.log"), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 10
-        while not self._answers():
+        while not self.answers():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"redis-server did not start: {(self.directory / 'r.log').read_text()[-500:]}")
             time.sleep(0.02)
         return self
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it runs and is not frozen."""
         import socket
 
         with socket.socket(socket.AF_UNIX) as s:

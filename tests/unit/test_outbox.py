@@ -38,6 +38,10 @@ class Table:
             await act()
         return page
 
+    async def get(self, tenant: str, job_id: str) -> OutboxRow | None:
+        row = self.rows.get(job_id)
+        return row if row is not None and row.tenant == tenant else None
+
     async def commit(self, guard: Change, *then: Change) -> tuple[str] | None:
         self._check()
         for change in (guard, *then):

@@ -296,6 +296,18 @@ class Broker:
         self._known(queue)
         return [place for batch in _batches(ids) for place in await self._inspector.locate(queue, batch)]
 
+    async def settled(self, queue: str, cursor: str, count: int) -> tuple[list[tuple[str, str]], str]:
+        """Some live jobs that do not run, as (tenant, id), and where to go on; `0` begins anew. May name one twice."""
+        self._known(queue)
+        after, flat = await self._call("settled", queue, cursor, count)
+        found = [(tenant.decode(), job_id.decode()) for job_id, tenant in zip(flat[0::2], flat[1::2], strict=True)]
+        return found, after.decode()
+
+    async def expel(self, queue: str, job_id: str) -> bool:
+        """Into quarantine with a job that nobody answers for. False: it runs, or there is none."""
+        self._known(queue)
+        return bool(await self._call("expel", queue, job_id))
+
     async def stats(self, queue: str) -> QueueStats:
         self._known(queue)
         stats = await self._inspector.stats(queue)

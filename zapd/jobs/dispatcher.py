@@ -9,10 +9,12 @@ import structlog
 from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker
 from zapd.jobs.pool import GROW_EVERY, Pool
+from zapd.jobs.scripts import ScriptFailed
 
 log = structlog.get_logger("zapd.jobs")
 
 _POLL = 1.0  # seconds; finds what other daemons enqueue, and what a lost wake-up left behind
+_BROKEN = 1.0  # seconds between tries of a queue whose data Redis cannot work with
 _AWAY = 0.25  # seconds between tries while Redis is away
 _AGEING = 1.0  # seconds of waiting that count as one level of priority
 
@@ -142,7 +144,9 @@ class Dispatcher:
             claim = await self._broker.claim(line.queue, min(self._room(), line.pool.free, line.pool.share))
         except Unavailable as error:
             line.unsure = True
-            line.due = self._away_until = loop.time() + _AWAY
+            line.due = loop.time() + (_BROKEN if isinstance(error, ScriptFailed) else _AWAY)
+            if not isinstance(error, ScriptFailed):  # else the other queues have nothing to do with it
+                self._away_until = line.due
             log.warning("jobs.claim_failed", queue=line.queue, error=str(error)[:200])
             return
         line.pool.start(claim.jobs)

@@ -60,5 +60,12 @@ class Discard:
     error: str = ""
 
 
+class UnknownKind(Exception):
+    """Raised by a handler that has never heard of the job's kind; a newer release beside this one may have.
+
+    The job is parked, its lane with it: no attempt is burnt, and it is looked at again.
+    """
+
+
 Outcome = Done | Retry | Snooze | Discard
 Handler = Callable[[Job], Awaitable[Outcome]]

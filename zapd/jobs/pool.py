@@ -10,7 +10,7 @@ from zapd.backoff import Backoff
 from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker, Claimed, Ending, Finished
 from zapd.jobs.finish import FinishBuffer
-from zapd.jobs.job import Discard, Done, Handler, Job, Outcome, Retry, Snooze
+from zapd.jobs.job import Discard, Done, Handler, Job, Outcome, Retry, Snooze, UnknownKind
 from zapd.jobs.metrics import QueueNumbers
 from zapd.jobs.settings import QueueSettings, RetryRule
 
@@ -20,6 +20,7 @@ CRASH_LIMIT = 3  #: a job whose worker died this often is dead, reason `poison`
 _SUSPECT = CRASH_LIMIT - 1  # a job that saw so many workers die runs beside no other such job
 AWAY_WAIT = 5.0  #: seconds until a job is tried again whose handler met no database or another resource that is away
 _TWICE_WAIT = 0.5  # seconds between looks whether the first run of a job, or of another suspect, has ended
+_UNKNOWN_WAIT = 30.0  # seconds until a job whose kind is not known here is looked at again, by whoever comes first
 _UNTOLD_WAIT = 5.0  # seconds until a death is tried again that `on_dead` could not write down
 GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
 _SHRINK_AFTER = 10.0  # seconds of little use before a step down
@@ -248,6 +249,9 @@ class Pool:
         except Unavailable as error:  # not the job's fault: no attempt is burnt, and its lane keeps its order
             log.warning("job.waiting", queue=job.queue, job=job.id, reason=str(error)[:200])
             return Snooze(AWAY_WAIT, park_lane=True)
+        except UnknownKind:
+            log.warning("job.unknown_kind", queue=job.queue, job=job.id, kind=job.kind)
+            return Snooze(_UNKNOWN_WAIT, park_lane=True)
         except Exception as error:  # whatever a handler does, its job has an end
             log.warning("job.raised", queue=job.queue, job=job.id, attempt=job.attempt, error=type(error).__name__)
             return Retry(repr(error), kind=" ".join(cls.__name__ for cls in type(error).__mro__[:-2]))

@@ -23,6 +23,10 @@ _FLAGS = "-- flags: "
 _SHEBANG_SINCE = 7  # a script with a shebang is a syntax error on 6.2; without one, 7 refuses nothing when it is full
 
 
+class ScriptFailed(Unavailable):
+    """Redis answers, but not with what was asked for: the trouble is with this queue's data, not with Redis."""
+
+
 class Scripts:
     """The scripts of a queue, on one client. Every failure of Redis comes out as Unavailable.
 
@@ -61,12 +65,13 @@ class Scripts:
         await self._client.aclose()
 
     def _unavailable(self, name: str, error: RedisError) -> Unavailable:
+        told = f"Redis, {name}: {type(error).__name__}: {error}"
         if isinstance(error, RedisConnectionError | RedisTimeoutError):
             self._metrics.redis_failed()
             self._loaded.clear()  # it may come back as another version
-        else:
-            log.error("redis.script_failed", script=name, error=str(error)[:300])
-        return Unavailable(f"Redis, {name}: {type(error).__name__}: {error}")
+            return Unavailable(told)
+        log.error("redis.script_failed", script=name, error=str(error)[:300])
+        return ScriptFailed(told)
 
     async def _load(self, name: str) -> tuple[str, str]:
         server = await self._client.info("server")

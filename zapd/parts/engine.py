@@ -62,6 +62,7 @@ class Engine:
             lost_data=self._lost_data,
             on_lost=self._lost,
             now_ms=now_ms,
+            lease=config.jobs.lease,
             metrics=self.outbox_metrics,
         )
         self.notes = Notes(

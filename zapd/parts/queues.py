@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from zapd.config import Config
 from zapd.config.queues import QueueConfig
-from zapd.jobs.job import Handler, Job
+from zapd.jobs.job import Handler, Job, Outcome, UnknownKind
 from zapd.jobs.pool import OnDead
 from zapd.jobs.settings import QueueSettings, RetryRule
 
@@ -22,6 +22,17 @@ class Work:
 
     handler: Handler
     dead: OnDead = no_mourning
+
+
+def only_plain(work: Work) -> Work:
+    """The same work, for jobs without a kind. One with a kind is a newer release's, on this Redis too: it is parked."""
+
+    async def handle(job: Job) -> Outcome:
+        if job.kind:
+            raise UnknownKind(job.kind)
+        return await work.handler(job)
+
+    return Work(handle, work.dead)
 
 
 WorkTable = Mapping[str, Work]  #: queue → its work

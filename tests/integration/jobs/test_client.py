@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError
 
+from zapd.jobs.broker import Ending
 from zapd.jobs.client import connect
 
 
@@ -42,4 +43,18 @@ async def test_a_caller_waits_for_a_free_connection_and_not_for_ever(redis_url: 
     with pytest.raises(ConnectionError, match="busy"):
         await client.echo("x")
     await pool.release(held)
+    await client.aclose()
+
+
+async def test_a_command_of_any_parts_arrives_as_it_is(redis_url: str) -> None:
+    """Commands are packed by hiredis and not by redis-py."""
+    client: Any = connect(redis_url, name="parts")
+    large = b"\x00\r\n" * 200_000  # more than the transport takes at once
+    parts = (b"\xff\r\n", "é", 7, 1.5, "", Ending.RETRY, large)
+    await client.delete("parts")
+    await client.execute_command("RPUSH", "parts", *parts)
+    assert await client.lrange("parts", 0, -1) == [b"\xff\r\n", "é".encode(), b"7", b"1.5", b"", b"r", large]
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.set("parts", 1.25).get("parts").config_get("maxmemory")
+        assert (await pipe.execute())[:2] == [True, b"1.25"]
     await client.aclose()

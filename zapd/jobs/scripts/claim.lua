@@ -65,11 +65,7 @@ local function drop(stream, entry, id) -- an entry that gives no job: void, or n
     if voids > 1 then redis.call('HINCRBY', P .. 'gone', id, -1) else redis.call('HDEL', P .. 'gone', id) end
     return
   end
-  local parts = {}
-  for i, part in ipairs(entry[2]) do parts[i] = #part .. ':' .. part end
-  redis.call('LPUSH', P .. 'qr', whole(now) .. '|' .. stream .. '|' .. entry[1] .. '|' .. table.concat(parts))
-  redis.call('LTRIM', P .. 'qr', 0, 999)
-  redis.call('HINCRBY', P .. 'stat', 'quarantined', 1)
+  quarantine(stream, entry[1], entry[2])
 end
 
 local function entries_of(stream, most)

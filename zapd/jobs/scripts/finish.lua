@@ -42,7 +42,7 @@ local function end_other(id, lane, ending, detail)
   local blob = redis.call('HGET', jobs, id) or ''
   local job = parse(blob)
   if ending == 'h' then return put_back(id, job, lane) end
-  if ending == 'p' and job then
+  if ending == 'p' and job and lane ~= '' then -- without a lane it is a snooze
     stage(job.priority, lane, id, true)
     return release(lane, now + detail)
   end

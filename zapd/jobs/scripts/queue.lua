@@ -139,6 +139,14 @@ local function release(lane, parked) -- one job of the lane is no longer in flig
   arm(lane, math.max(s.next, s.parked), parked and 'CH' or 'NX')
 end
 
+local function quarantine(where, entry, fields) -- what is not ours, with its bytes
+  local parts = {}
+  for i, part in ipairs(fields) do parts[i] = #part .. ':' .. part end
+  redis.call('LPUSH', P .. 'qr', whole(now) .. '|' .. where .. '|' .. entry .. '|' .. table.concat(parts))
+  redis.call('LTRIM', P .. 'qr', 0, 999)
+  redis.call('HINCRBY', P .. 'stat', 'quarantined', 1)
+end
+
 local function take_out(id, job) -- of where it waits, which is told. `job` is nil for a blob that cannot be read
   if redis.call('ZREM', P .. 'd', id) == 1 then return 'd' end
   if job and job.lane ~= '' then
