@@ -246,15 +246,8 @@ class Pool:
             return outcome
         except asyncio.CancelledError:
             return self._stopped(run)
-        except Unavailable as error:  # not the job's fault: no attempt is burnt, and its lane keeps its order
-            log.warning("job.waiting", queue=job.queue, job=job.id, reason=str(error)[:200])
-            return Snooze(AWAY_WAIT, park_lane=True)
-        except UnknownKind:
-            log.warning("job.unknown_kind", queue=job.queue, job=job.id, kind=job.kind)
-            return Snooze(_UNKNOWN_WAIT, park_lane=True)
         except Exception as error:  # whatever a handler does, its job has an end
-            log.warning("job.raised", queue=job.queue, job=job.id, attempt=job.attempt, error=type(error).__name__)
-            return Retry(repr(error), kind=" ".join(cls.__name__ for cls in type(error).__mro__[:-2]))
+            return _raised(job, error)
 
     def _given_up(self, job: Job) -> Discard | None:
         """Why it is not even started."""
@@ -384,6 +377,19 @@ def _is_suspect(claimed: Claimed) -> bool:
 
 def _runs_suspect(run: _Run) -> bool:
     return _is_suspect(run.claimed)
+
+
+def _raised(job: Job, error: Exception) -> Outcome:
+    """What becomes of a job whose handler raised."""
+    match error:
+        case Unavailable():  # not the job's fault: no attempt is burnt, and its lane keeps its order
+            log.warning("job.waiting", queue=job.queue, job=job.id, reason=str(error)[:200])
+            return Snooze(AWAY_WAIT, park_lane=True)
+        case UnknownKind():
+            log.warning("job.unknown_kind", queue=job.queue, job=job.id, kind=job.kind)
+            return Snooze(_UNKNOWN_WAIT, park_lane=True)
+    log.warning("job.raised", queue=job.queue, job=job.id, attempt=job.attempt, error=type(error).__name__)
+    return Retry(repr(error), kind=" ".join(cls.__name__ for cls in type(error).__mro__[:-2]))
 
 
 def _nothing() -> None:
