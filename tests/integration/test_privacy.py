@@ -8,13 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from tests.contract.store.test_sealing import Store
-from tests.support.store import NOW, TENANT, attempt, delivery, event, message, outbox_row
+from tests.support.store import NOW, TENANT, a_file, attempt, delivery, event, message, outbox_row
 from zapd.errors import Conflict
 from zapd.jobs.job import Done, Job, Snooze
 from zapd.model.message import MessageStatus
 from zapd.privacy import Privacy
 from zapd.store.bodies import BodyStore
 from zapd.store.deliveries import DeliveryStore
+from zapd.store.media import MediaStore
 from zapd.store.sealing import ERASED, MARK
 from zapd.store.settings import SettingStore
 from zapd.store.subjects import SubjectStore
@@ -123,6 +124,21 @@ async def test_erasing_a_person_leaves_nothing_of_them_and_everything_of_others(
     assert await world.count(messages) == await world.count(deliveries) == await world.count(events) == 5
     assert (await world.privacy.export(TENANT, [BRUNO]))["messages"] != []
     assert sum((await world.privacy.erase(TENANT, [ANA])).values()) == 0
+
+
+async def test_their_files_go_unless_another_message_uses_them(world: World) -> None:
+    await world.talk(ANA, 1)
+    await world.talk(BRUNO, 1, prefix="b")
+    rows = MediaStore(database=world.store.database, reader=world.store.reader)
+    files = [rows.added(a_file(id_)) for id_ in ("med_hers", "med_shared")]
+    uses = [("msg_m0000", "med_hers"), ("msg_m0000", "med_shared"), ("msg_b0000", "med_shared")]
+    await world.store.writer.commit_all([*files, *[rows.used(TENANT, *use) for use in uses]])
+
+    removed = await world.privacy.erase(TENANT, [ANA])
+
+    assert removed["media"] == 1
+    assert await rows.get(TENANT, "med_hers") is None
+    assert await rows.get(TENANT, "med_shared") is not None
 
 
 async def test_one_tenants_erasure_touches_no_other_tenant(world: World) -> None:

@@ -16,6 +16,7 @@ from zapd.store.tables import (
     attempts,
     deliveries,
     events,
+    media,
     media_uses,
     messages,
     metadata,
@@ -80,13 +81,21 @@ class SubjectStore:
     async def erase_messages(self, tenant: str, ids: Sequence[str]) -> dict[str, int]:
         """Delete messages with their events, deliveries and attempts. Returns rows per table."""
         removed: dict[str, int] = {}
+        used = await self._keys(media_uses, tenant, media_uses.c.message_id.in_(ids))
         for table in _OF_MESSAGES:
             found = await self._keys(table, tenant, table.c.message_id.in_(ids))
             if table is deliveries:
                 removed[attempts.name] = await self._count_attempts(tenant, [str(key[1]) for key in found])
             removed[table.name] = await self._delete(table, found)
+        removed[media.name] = await self._erase_media(tenant, {str(key[2]) for key in used})
         removed[messages.name] = await self._delete(messages, [(tenant, id_) for id_ in ids])
         return removed
+
+    async def _erase_media(self, tenant: str, media_ids: set[str]) -> int:
+        """Delete the files' rows that no message uses any more; the janitor then deletes the files."""
+        still = await self._keys(media_uses, tenant, media_uses.c.media_id.in_(media_ids))
+        unused = media_ids - {str(key[2]) for key in still}
+        return await self._delete(media, [(tenant, media_id) for media_id in unused])
 
     async def erase_mentions(self, tenant: str, peers: Sequence[str]) -> dict[str, int]:
         """Delete the rows whose bodies name them, in every other table with bodies. Returns rows per table."""

@@ -1,6 +1,6 @@
 """Every route in one list.
 
-What comes in a later release (flows, sources …) has no route yet. The order matters for speed only: aiohttp
+What comes in a later release (flows, alerts) has no route yet. The order matters for speed only: aiohttp
 tries the routes under one first path segment from top to bottom, so the hot one stands first.
 """
 
