@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("zapd.store")
 
 MARK = b"\x00z1"  #: no JSON begins so; what does not begin so was stored before bodies were sealed
+EMPTY = frozenset({b"", b"{}", b"[]", b"null"})  #: says nothing, and stays as it is
 ERASED = b'{"erased":true}'  #: what is read of a body whose data key is gone
 _ID_BYTES, _NONCE_BYTES = 8, 12
 _HEAD = len(MARK) + _ID_BYTES
@@ -85,7 +86,7 @@ class Sealing:
         done = []
         for change in changes:
             places = _known(self._written, change.command, change.command.columns)
-            if places:
+            if any(change.row[at] is not None and change.row[at] not in EMPTY for at, _ in places):
                 tenant = change.row[self._tenant_at(change.command)]
                 if tenant not in self._newest:
                     await self._first_key(tenant, commit)
@@ -97,7 +98,7 @@ class Sealing:
     def _with_sealed(self, row: Row, places: tuple[_Place, ...], key_id: bytes) -> Row:
         values = list(row)
         for at, name in places:
-            if values[at] is not None:
+            if values[at] is not None and values[at] not in EMPTY:
                 values[at] = self.seal(values[at], name, key_id)
         return tuple(values)
 

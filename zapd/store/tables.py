@@ -518,7 +518,7 @@ schedules = Table(
     metadata,
     Column("tenant", Text, primary_key=True),
     Column("id", Text, primary_key=True),
-    Column("spec", LargeBinary, nullable=False, info=_BODY),  # JSON
+    Column("spec", LargeBinary, nullable=False),  # JSON
     Column("source", Text, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("last_slot", BigInteger, nullable=False),

@@ -15,7 +15,7 @@ Q = TypeVar("Q", bound=BaseModel)
 class Query(BaseModel):
     """The query string of a route. An unknown parameter is an error, a misspelt filter would show everything."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class PageQuery(Query):
