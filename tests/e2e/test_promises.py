@@ -348,7 +348,13 @@ async def test_promise_7_while_it_drains_it_accepts_and_a_second_sigterm_hands_b
     daemon.signal(signal.SIGTERM)
     assert await daemon.wait(within=15) == 0  # neither the deadline of 30 s nor the 25 s
     await daemon.start()
-    assert await all_arrive(daemon, connection, 2) == ["m0", "m1"]
+
+    async def both() -> list[str]:
+        arrived = [entry["payload"]["text"] for entry in await daemon.ledger(connection)]
+        return arrived if "m1" in arrived else []
+
+    # m0 was in the middle of its call when it was handed back: the sandbox's policy may send it once more.
+    assert list(dict.fromkeys(await eventually(both, within=60))) == ["m0", "m1"]
 
 
 # --- 8: nobody gets in or through ---

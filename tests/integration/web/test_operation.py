@@ -128,12 +128,13 @@ async def test_deleting_every_dead_letter_must_be_said(daemon: Daemon) -> None:
 
 
 async def test_a_paused_queue_gives_nothing_until_it_is_resumed(daemon: Daemon, connection: str) -> None:
-    assert (await daemon.call("POST", "/queues/message:send/pause"))[1] == {"paused": ["message:send"]}
+    paused = (await daemon.call("POST", "/queues/message:send/pause"))[1]
+    assert paused == {"paused": ["message:send"], "kinds": {}, "lanes": {}}
     message = await daemon.send(connection, "waits")
     _, queue = await daemon.call("GET", "/queues/message:send")
     assert queue["paused"]
     assert await daemon.status_of(message["id"]) == "queued"
-    assert (await daemon.call("POST", "/queues/message:send/resume"))[1] == {"paused": []}
+    assert (await daemon.call("POST", "/queues/message:send/resume"))[1] == {"paused": [], "kinds": {}, "lanes": {}}
 
     async def sent() -> bool:
         return await daemon.status_of(message["id"]) in ("sent", "delivered", "read")

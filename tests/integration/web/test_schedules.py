@@ -33,7 +33,11 @@ async def call(daemon: Daemon, method: str, path: str, body: Any = None) -> Any:
 
 
 async def test_the_file_s_schedules_are_there_and_fire(daemon: Daemon) -> None:
-    listed = {s["id"]: s for s in await eventually(lambda: daemon.pages("/schedules"))}
+    async def taken() -> dict[str, Any]:
+        found = {s["id"]: s for s in await daemon.pages("/schedules")}
+        return found if "in-file" in found else {}
+
+    listed = await eventually(taken, within=20)
     assert (listed["cleanup"]["source"], listed["in-file"]["source"]) == ("zapd", "config")
     shown = listed["in-file"]
     assert (shown["payload"], shown["priority"]) == ({"report": "daily", "to": ["ana"]}, 5)

@@ -63,6 +63,7 @@ ANSWERED_AT_ALL = 300.0  #: seconds in which a worker answers a send in some way
 UPLOAD_WITHIN = 40.0
 ASK_WITHIN = 20.0
 SETTLE = 5.0  #: seconds that a new device has for its first exchange before it moves
+LOGIN_WITHIN = 10.0  #: seconds from the pairing to the first login
 BACK_WITHIN = 20.0  #: seconds in which the library mends a broken line by itself
 QUIET_WITHIN = 30.0  #: seconds that sends have to end before an account moves all the same
 COMMIT_AGAIN = 0.5  #: seconds between tries to commit what came in while SQL is away
@@ -542,7 +543,8 @@ class WebTransport:
 
     async def _was_paired(self, event: Frame, on_state: OnState) -> None:
         await self._credentials.save(orjson.dumps({"network": "web", "jid": event["jid"]}))
-        self._deadline = self._after(self._all_codes, StateChange(state=S.RECONNECTING, reason="515"))
+        # The line ends now (515) and the library logs in by itself; when the close overtook the code, it does not.
+        self._deadline = self._after(LOGIN_WITHIN, AGAIN)
         await on_state(StateChange(state=S.STARTING, reason="paired"))
 
     async def _broken(self, why: str, on_state: OnState) -> None:
