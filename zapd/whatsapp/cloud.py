@@ -11,9 +11,8 @@ from typing import Any
 
 import aiohttp
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from zapd.errors import FieldError, InvalidInput
 from zapd.model.message import Message
 from zapd.model.session import Connection, SessionState
 from zapd.whatsapp import cloud_webhook
@@ -23,6 +22,7 @@ from zapd.whatsapp.cloud_media import CloudMedia, Uploads
 from zapd.whatsapp.cloud_pace import PAIR_EVERY, Pace, PairLimit
 from zapd.whatsapp.content.interactive import INTERACTIVE
 from zapd.whatsapp.life import Life
+from zapd.whatsapp.settings import TransportConfig
 from zapd.whatsapp.transport import (
     NOTHING,
     READ,
@@ -63,7 +63,7 @@ CAPABILITIES = frozenset(
 )
 
 
-class CloudConfig(BaseModel):
+class CloudConfig(TransportConfig):
     """A connection's own settings. Secrets stay out of its repr."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -74,16 +74,6 @@ class CloudConfig(BaseModel):
     app_secret: str = Field(min_length=1, repr=False)
     verify_token: str = Field(min_length=1, repr=False)
     enforce_window: bool = True  #: refuse at accept what Meta refuses outside of the 24 h window
-
-    @classmethod
-    def read(cls, config: bytes) -> "CloudConfig":
-        """Parse a connection's stored JSON. Raises InvalidInput that names every wrong field, without its value."""
-        try:
-            return cls.model_validate_json(config or b"{}")
-        except ValidationError as error:
-            problems = error.errors(include_url=False, include_input=False)
-            fields = (FieldError(".".join(["config", *map(str, e["loc"])]), e["msg"]) for e in problems)
-            raise InvalidInput(*fields) from None
 
 
 class CloudTransport:

@@ -10,13 +10,14 @@ from typing import Any
 
 import aiohttp
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from zapd.errors import FieldError, InvalidInput
+from zapd.errors import InvalidInput
 from zapd.model.message import Message
 from zapd.model.session import Connection, SessionState
 from zapd.whatsapp import zapi_webhook
 from zapd.whatsapp.life import Life
+from zapd.whatsapp.settings import TransportConfig
 from zapd.whatsapp.transport import (
     LOOKUP,
     NOTHING,
@@ -56,7 +57,7 @@ POLL = 5.0  #: seconds between looks whether it was scanned
 Fetch = Callable[[str], AsyncIterator[bytes]]  #: the content of a URL that a stranger may have written
 
 
-class ZapiConfig(BaseModel):
+class ZapiConfig(TransportConfig):
     """A connection's own settings. Secrets stay out of its repr.
 
     `webhook_secret` is the last part of the path that Z-API calls back; made when not given.
@@ -68,16 +69,6 @@ class ZapiConfig(BaseModel):
     instance_token: str = Field(pattern=r"^[A-Za-z0-9]{4,128}$", repr=False)
     client_token: str = Field(min_length=1, max_length=256, pattern=r"^[!-~]+$", repr=False)
     webhook_secret: str = Field(default="", pattern=r"^([A-Za-z0-9_-]{16,128})?$", repr=False)
-
-    @classmethod
-    def read(cls, config: bytes) -> "ZapiConfig":
-        """Parse a connection's stored JSON. Raises InvalidInput that names every wrong field, without its value."""
-        try:
-            return cls.model_validate_json(config or b"{}")
-        except ValidationError as error:
-            problems = error.errors(include_url=False, include_input=False)
-            fields = (FieldError(".".join(["config", *map(str, e["loc"])]), e["msg"]) for e in problems)
-            raise InvalidInput(*fields) from None
 
 
 class ZapiTransport:
