@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from zapd.model.hub import ActionState, Progress
+
 _LAG_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300)
 CHECKS = (
     *("signature", "timestamp", "api-key", "token", "basic", "headers", "json", "form", "content-type"),
@@ -28,8 +30,11 @@ class HubMetrics:
             buckets=_LAG_SECONDS,
             registry=registry,
         )
-        self.waiting = Gauge("zapd_events_unprocessed", "Events that wait, or failed.", ["progress"], registry=registry)
-        self.open = Gauge("zapd_actions_unfinished", "Actions that wait or are dead.", ["state"], registry=registry)
+        waiting = Gauge("zapd_events_unprocessed", "Events that wait, or failed.", ["progress"], registry=registry)
+        self.waiting = {name: waiting.labels(name) for name in (Progress.PENDING, Progress.FAILED)}
+        unfinished = Gauge("zapd_actions_unfinished", "Actions that wait or are dead.", ["state"], registry=registry)
+        states = (ActionState.PENDING, ActionState.RETRYING, ActionState.DEAD)
+        self.open = {state: unfinished.labels(state) for state in states}
         self.quarantine = Gauge("zapd_quarantine_rows", "Refused inbound webhooks that are kept.", registry=registry)
         self.target_up = Gauge(
             "zapd_target_up", "0 while the breaker of a target is open.", ["target"], registry=registry

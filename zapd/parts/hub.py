@@ -34,7 +34,7 @@ from zapd.events.targets import CallFailed, Targets
 from zapd.jobs.job import Discard, Job, Outcome
 from zapd.messaging.submit import Messaging, Submit
 from zapd.model.access import DEFAULT_TENANT
-from zapd.model.hub import ActionState, Progress
+from zapd.model.hub import Progress
 from zapd.model.webhook import Category, DeliveryState, Event
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
@@ -304,10 +304,10 @@ class Hub:
 
     async def look(self) -> None:
         """Count what waits, for the metrics."""
-        for progress in (Progress.PENDING, Progress.FAILED):
-            self.metrics.waiting.labels(progress).set(await self._storage.event_states.count(progress))
-        for state in (ActionState.PENDING, ActionState.RETRYING, ActionState.DEAD):
-            self.metrics.open.labels(state).set(await self._storage.actions.count(state))
+        for progress, waiting in self.metrics.waiting.items():
+            waiting.set(await self._storage.event_states.count(progress))
+        for state, unfinished in self.metrics.open.items():
+            unfinished.set(await self._storage.actions.count(state))
         self.metrics.quarantine.set(await self._storage.quarantine.count())
 
     def announced(self, event_type: str, *, tenant: str, at: int, data: Mapping[str, Any]) -> Announcement:
