@@ -11,8 +11,7 @@ from tests.support.receiver import Receiver, Reply
 
 FAST = '[sandbox]\npair_after = "0.1s"\nlatency = "50ms"\n[limits]\nsession_per_minute = 60000\nsession_burst = 1000\n'
 #: A budget: rendering a thousand series takes about 20 ms of a thread that the event loop shares Python's lock with.
-#: 1,300 were for ten queues and two transports of two kinds of messages; there are four of up to sixteen kinds now.
-MOST_SERIES = 1_500
+MOST_SERIES = 1_300
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 

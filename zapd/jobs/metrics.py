@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from zapd.telemetry.numbers import Histogram
 
 #: Two histograms for each queue: a bucket costs two series for each, and rendering is what series cost.
-JOB_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0)
-COMMAND_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
+JOB_SECONDS = (0.01, 0.1, 1.0, 10.0, 60.0)
+COMMAND_SECONDS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0)
 OUTCOMES = ("done", "retry", "snooze", "discard", "dead", "canceled")
 DEATHS = ("attempts", "poison", "expired", "malformed")
 STATES = ("ready", "delayed", "staged", "active", "dead")

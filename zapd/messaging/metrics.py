@@ -10,8 +10,10 @@ from prometheus_client.registry import Collector
 from zapd.model.message import Message, MessageStatus
 from zapd.telemetry.numbers import Histogram, counter, histogram, zeros
 
-SEND_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+SEND_SECONDS = (0.1, 0.5, 1.0, 5.0, 60.0, 300.0, 1800.0)
 OTHER = "other"  #: of types: one that no transport of ours names
+ONLY_OUT = frozenset({"template", "forward"})  #: types that no contact can send
+UNREAD = "unknown"  #: of types: one that came in and that zapd cannot read
 UNKNOWN = "unknown"  #: of transports: a message of a connection that was deleted or not looked at yet
 
 
@@ -28,8 +30,10 @@ class MessageMetrics(Collector):
     ) -> None:
         self._transport_of = transport_of
         named = [*transports, UNKNOWN]
-        self._submitted = zeros(product(named, (*types, OTHER)))
-        self._received = zeros(product(named, (*types, OTHER)))
+        # Of messages whose connection is gone the type tells nobody anything: one series instead of one for each.
+        self._submitted = zeros([*product(transports, (*types, OTHER)), (UNKNOWN, OTHER)])
+        come_in = [*(kind for kind in types if kind not in ONLY_OUT), UNREAD, OTHER]
+        self._received = zeros([*product(transports, come_in), (UNKNOWN, OTHER)])
         self._transitions = zeros(product(named, MessageStatus))
         self._send_seconds = {transport: Histogram(SEND_SECONDS) for transport in named}
         self._held = Gauge("zapd_messages_held", "Messages of which nobody knows whether they left.", registry=registry)

@@ -33,7 +33,7 @@ class Messages:
         self.metrics = MessageMetrics(
             registry=basis.registry,
             transports=list(KINDS),
-            types=[*content.PAYLOADS, "unknown"],
+            types=list(content.PAYLOADS),
             transport_of=sessions.transport_of,
         )
         self.receipts = Receipts(

@@ -22,8 +22,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_ACCEPT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+_HTTP_SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+_ACCEPT_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
 
 ACCEPT_KINDS = ("send", "event", "hook", "job")
 LIMIT_SCOPES = ("key", "ip")

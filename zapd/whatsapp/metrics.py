@@ -19,7 +19,7 @@ from zapd.whatsapp.transport import (
     UnknownOutcome,
 )
 
-CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+CALL_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 #: How a send can fail → label. Anything else is a bug of ours.
 CLASSES: dict[type[BaseException], str] = {
