@@ -97,9 +97,9 @@ def migrate(config: Path | None, state_dir: Path | None, as_json: bool) -> None:
 @json_option
 def backup(directory: Path, config: Path | None, state_dir: Path | None, as_json: bool) -> None:
     """Copy the database and the key files into DIRECTORY, which must be new or empty. The daemon may run."""
-    from zapd import backup as backups  # noqa: PLC0415
     from zapd.config import load  # noqa: PLC0415
     from zapd.errors import ZapdError  # noqa: PLC0415
+    from zapd.store import backup as backups  # noqa: PLC0415
 
     found = load(config, environ=os.environ, overrides=overrides(state_dir))
     if not found.database_url.startswith("sqlite"):

@@ -1,10 +1,9 @@
 """What is defined, in memory: sources, mappings, routes, targets and syncs of all tenants, parsed once.
 
-After a change here, call `refresh`; a change made by another daemon is seen within REFRESH_EVERY. What the
+After a change here, call `refresh`; a change made by another daemon is seen within seconds (`refresher.py`). What the
 configuration file defines belongs to the default tenant and cannot be changed over the API.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -13,14 +12,13 @@ import structlog
 from pydantic import ValidationError
 
 from zapd.config.hub import KINDS, Defined, MappingSpec, RouteSpec, SourceSpec, Spec, SyncSpec, TargetSpec
-from zapd.errors import Unavailable
 from zapd.model.access import DEFAULT_TENANT
 from zapd.model.hub import Definition, DefinitionKind
+from zapd.refresher import Refresher
 from zapd.store.definitions import DefinitionStore
 
 log = structlog.get_logger("zapd.events")
 
-REFRESH_EVERY = 5.0  #: seconds
 S = TypeVar("S", bound=Spec)
 Key = tuple[str, DefinitionKind, str]  #: tenant, kind, name
 
@@ -54,26 +52,16 @@ class Registry:
         self._routes: dict[str, list[Entry]] = {}
         self._sources: dict[str, list[Entry]] = {}
         self._stamp: object = None
-        self._stopping = asyncio.Event()
+        self._refresher = Refresher(what="definitions", refresh=self.refresh)
         self._take(self._file)
 
     async def run(self) -> None:
         """Look for changes every few seconds until `stop`."""
-        self._stopping.clear()
-        while not self._stopping.is_set():
-            try:
-                await self.refresh()
-            except Unavailable as error:
-                log.warning("definitions.stale", reason=str(error))  # what is in memory goes on being served
-            try:
-                async with asyncio.timeout(REFRESH_EVERY):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+        await self._refresher.run()
 
     async def stop(self) -> None:
         """End `run`."""
-        self._stopping.set()
+        self._refresher.stop()
 
     async def refresh(self) -> None:
         """Read the definitions again, if any changed. Raises Unavailable."""

@@ -1,10 +1,9 @@
 """Who wants an event: one delivery and one job for each endpoint that does.
 
 Enabled endpoints are kept in memory, because every event asks for them. After an endpoint changed here, call
-`refresh`; a change made by another daemon is seen within `REFRESH_EVERY`.
+`refresh`; a change made by another daemon is seen within seconds (`refresher.py`).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -18,6 +17,7 @@ from zapd.expressions import BadExpression, ExpressionFailed, compiled
 from zapd.ids import Ids
 from zapd.jobs.job import Job
 from zapd.model.webhook import Delivery, DeliveryState, Endpoint, Event, wants
+from zapd.refresher import Refresher
 from zapd.store.commands import Change
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
@@ -26,7 +26,6 @@ from zapd.webhooks.metrics import WebhookMetrics
 log = structlog.get_logger("zapd.webhooks")
 
 QUEUE = "webhook:delivery"
-REFRESH_EVERY = 5.0  #: seconds
 
 
 class Fanout:
@@ -56,25 +55,15 @@ class Fanout:
         self._metrics = metrics
         self._enabled: dict[str, dict[str, Endpoint]] = {}  # tenant → id → endpoint
         self._failing: set[str] = set()  # ids of enabled endpoints whose last attempt failed
-        self._stopping = asyncio.Event()
+        self._refresher = Refresher(what="endpoints", refresh=self.refresh)
 
     async def run(self) -> None:
         """Refresh every few seconds until `stop`."""
-        self._stopping.clear()
-        while not self._stopping.is_set():
-            try:
-                await self.refresh()
-            except Unavailable as error:
-                log.warning("endpoints.stale", reason=str(error))  # what is in memory goes on being served
-            try:
-                async with asyncio.timeout(REFRESH_EVERY):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+        await self._refresher.run()
 
     async def stop(self) -> None:
         """End `run`."""
-        self._stopping.set()
+        self._refresher.stop()
 
     async def refresh(self) -> None:
         """Read the enabled endpoints of all tenants again. Raises Unavailable."""
