@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from tests.support.receiver import Receiver, Reply
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
-
 
 async def zapd(daemon: Daemon, *arguments: str) -> dict[str, Any]:
     """What a command prints, found by its configuration alone."""
@@ -24,7 +21,7 @@ async def zapd(daemon: Daemon, *arguments: str) -> dict[str, Any]:
         *("events", *arguments, "--json", "--config", str(daemon.config), "--state-dir", str(daemon.state)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ZAPD_HTTP__LISTEN": f"127.0.0.1:{daemon.port}"},
+        env={**daemon.environ, "ZAPD_HTTP__LISTEN": f"127.0.0.1:{daemon.port}"},
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
@@ -43,7 +40,7 @@ async def test_events_are_processed_with_and_without_the_daemon(tmp_path: Path) 
         [listeners]
         "cron.*" = ["tests.support.event_listeners:remember"]
         """
-        async with Daemon(tmp_path / "state", toml, environ={"PYTHONPATH": str(ROOT)}) as daemon:
+        async with Daemon(tmp_path / "state", toml) as daemon:
             for queue in ("event:process", "webhook:delivery"):
                 await daemon.call("POST", f"/queues/{queue}/pause")
             ids = [(await zapd(daemon, "emit", "cron.tick", json.dumps({"n": n})))["id"] for n in range(5)]

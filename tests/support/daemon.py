@@ -19,6 +19,10 @@ from tests.support import eventually
 
 COMMAND = [str(Path(sys.executable).parent / "zapd")]
 
+#: A daemon that names callables of `tests` must find ours: a wheel that is installed (linkpreview) brings a package of
+#: that name too.
+OWN_TESTS = {"PYTHONPATH": str(Path(__file__).parents[2])}
+
 
 def free_port() -> int:
     with socket.socket() as s:
@@ -40,7 +44,7 @@ class Daemon:
         self.port = free_port()
         self.config = state / "zapd.toml"
         self.log = state / "zapd.log"
-        self.environ = {**os.environ, **(environ or {})}
+        self.environ = {**os.environ, **OWN_TESTS, **(environ or {})}
         self.process: asyncio.subprocess.Process | None = None
         state.mkdir(parents=True, exist_ok=True)
         self.config.write_text(toml)

@@ -58,8 +58,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def daemon(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daemon]:
     toml = TOML.format(url=receiver.url, secret=SECRET)
-    environ = {"PYTHONPATH": str(Path(__file__).parents[3])}
-    async with Daemon(tmp_path_factory.mktemp("state"), toml, environ=environ) as running:
+    async with Daemon(tmp_path_factory.mktemp("state"), toml) as running:
         yield running
 
 
@@ -324,8 +323,7 @@ async def test_many_that_are_retried_together_are_spread(daemon: Daemon) -> None
 
 async def test_dead_letters_outlive_redis(tmp_path: Path) -> None:
     toml = '[queues."t:work"]\naction = "listener"\nlistener = "tests.support.listeners:work"\n'
-    environ = {"PYTHONPATH": str(Path(__file__).parents[3])}
-    async with Daemon(tmp_path, toml, environ=environ) as one:
+    async with Daemon(tmp_path, toml) as one:
         (item,) = await put(one, "t:work", {"payload": {"discard": "x"}})
         await dead(one, item["id"])
         await one.kill()
