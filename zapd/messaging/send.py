@@ -25,6 +25,7 @@ from zapd.messaging.pace import Pace
 from zapd.messaging.people import OPTED_OUT, People
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.spelling import Spelling
+from zapd.messaging.windows import ALWAYS, CLOSED, Windows
 from zapd.model.message import ONLY, Message, MessageStatus, sources
 from zapd.model.session import OnAmbiguous, SessionState
 from zapd.model.webhook import Severity
@@ -58,6 +59,7 @@ class Sender:
         receipts: Receipts,
         enclosing: Enclosing,
         people: People,
+        windows: Windows,
         pace: Pace,
         spelling: Spelling,
         announcer: Announcer,
@@ -70,6 +72,7 @@ class Sender:
         self._receipts = receipts
         self._enclosing = enclosing
         self._people = people
+        self._windows = windows
         self._pace = pace
         self._spelling = spelling
         self._announcer = announcer
@@ -108,6 +111,9 @@ class Sender:
             return ""
         if await self._people.opted_out(job.tenant, peer) is not None:
             return Discard("opted_out", "the contact wants no messages")
+        closed = await self._windows.closed(connection, peer)
+        if closed is not None and await self._needs_window(job.tenant, body["message_id"]):
+            return Discard(CLOSED, closed)
         wait = await self._pace.before(connection, peer, body["message_id"])
         if wait is None:
             try:
@@ -119,6 +125,11 @@ class Sender:
             wait = found
         log.debug("send.waits", message_id=body["message_id"], seconds=wait.seconds, why=wait.why)
         return Snooze(wait.seconds)
+
+    async def _needs_window(self, tenant: str, message_id: str) -> bool:
+        """A job does not say of what type its message is. One that may have left already is not judged again."""
+        message = await self._messages.get(tenant, message_id)
+        return message is not None and message.status is S.QUEUED and message.type not in ALWAYS
 
     async def _not_connected(self, tenant: str, connection_id: str) -> Outcome:
         connection = await self._accounts.find(tenant, connection_id)

@@ -1,8 +1,8 @@
 """The time in which one may write freely to a contact: it begins anew with each message of the contact.
 
-Outside of it the provider takes templates only, and says so after the fact. zapd says it when the message comes in.
-The provider's word stays the truth: a contact whose messages zapd never saw may have an open window, so within the
-first window of a connection's life nothing is refused.
+Outside of it the provider takes templates only, and says so after the fact. zapd says it when a message is asked for,
+and once more before a message leaves that had to wait. The provider's word stays the truth: a contact whose messages
+zapd never saw may have an open window, so within the first window of a connection's life nothing is refused.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,9 @@ from zapd.messaging.accounts import Accounts
 from zapd.model.session import Connection
 from zapd.store.windows import WindowStore
 from zapd.whatsapp.numbers import window_key
+
+ALWAYS = frozenset({"template"})  #: types that may be sent outside of the window
+CLOSED = "window_closed"  #: the code of a message that waited until its window had closed
 
 
 class Windows:
@@ -25,17 +28,20 @@ class Windows:
 
     async def check(self, connection: Connection, peer: str, type_: str) -> None:
         """Raises InvalidInput that names the window, when only a template may be sent."""
-        seconds = self._accounts.window(connection)
-        if seconds is None or type_ == "template":
-            return
-        now, lasts = self._now_ms(), round(seconds * 1000)
-        found = await self._store.get(connection.tenant, connection.id, window_key(peer))
-        if found is None and now - connection.created_at < lasts:
-            return
-        hours = f"{seconds / 3600:g} h"
-        if found is None:
-            rule = f"the contact has not written within {hours}: only a template may open the conversation"
+        rule = None if type_ in ALWAYS else await self.closed(connection, peer)
+        if rule is not None:
             raise InvalidInput(FieldError("type", rule))
-        if now >= found.at + lasts:
+
+    async def closed(self, connection: Connection, peer: str) -> str | None:
+        """Why only a template may be sent; None: anything may."""
+        seconds = self._accounts.window(connection)
+        if seconds is None:
+            return None
+        now, lasts, hours = self._now_ms(), round(seconds * 1000), f"{seconds / 3600:g} h"
+        found = await self._store.get(connection.tenant, connection.id, window_key(peer))
+        if found is not None and now >= found.at + lasts:
             closed = f"the {hours} window closed at {iso(found.at + lasts)} (the contact wrote last at {iso(found.at)})"
-            raise InvalidInput(FieldError("type", f"{closed}: only a template may be sent"))
+            return f"{closed}: only a template may be sent"
+        if found is None and now - connection.created_at >= lasts:
+            return f"the contact has not written within {hours}: only a template may open the conversation"
+        return None

@@ -47,6 +47,7 @@ class Messages:
             now_ms=now_ms,
             words=Words(out=basis.config.contacts.opt_out_words, back=basis.config.contacts.opt_in_words),
         )
+        windows = Windows(accounts=sessions, store=storage.windows, now_ms=now_ms)
         self.pace = Pace(
             peers=storage.peers,
             windows=storage.windows,
@@ -75,7 +76,7 @@ class Messages:
             cancel_job=engine.broker.cancel,
             enclosing=enclosing,
             attach=media.library.attach,
-            check_window=Windows(accounts=sessions, store=storage.windows, now_ms=now_ms).check,
+            check_window=windows.check,
             opted_out=self.contacts.opted_out,
             recipient=numbers.recipient,
             check_content=content.validate,
@@ -98,6 +99,7 @@ class Messages:
             receipts=self.receipts,
             enclosing=enclosing,
             people=people,
+            windows=windows,
             pace=self.pace,
             spelling=spelling,
             announcer=announcer,

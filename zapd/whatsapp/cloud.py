@@ -5,7 +5,6 @@ Meta has no idempotency key, so every send carries our message id as callback da
 a send with a lost answer did leave.
 """
 
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from zapd.whatsapp import cloud_webhook
 from zapd.whatsapp.cloud_body import body_of, read_body
 from zapd.whatsapp.cloud_client import CloudClient
 from zapd.whatsapp.cloud_media import CloudMedia, Uploads
-from zapd.whatsapp.cloud_pace import PAIR_EVERY, Pace, PairLimit
+from zapd.whatsapp.cloud_pace import Pace
 from zapd.whatsapp.content.interactive import INTERACTIVE
 from zapd.whatsapp.life import Life
 from zapd.whatsapp.settings import TransportConfig
@@ -38,7 +37,6 @@ from zapd.whatsapp.transport import (
     Permanent,
     RemoteMedia,
     Resolved,
-    RetryAt,
     SendError,
     SendResult,
     StateChange,
@@ -89,7 +87,6 @@ class CloudTransport:
         uploads: Uploads,
         now_ms: Callable[[], int],
         random: Callable[[], float],
-        clock: Callable[[], float] = time.monotonic,
         base_url: str = "https://graph.facebook.com",
         version: str = "v25.0",
         timeout: float = 30.0,
@@ -105,7 +102,6 @@ class CloudTransport:
         )
         self._now_ms = now_ms
         self._pace = Pace(random=random)
-        self._pairs = PairLimit(clock=clock)
         self._number = self.config.phone_number_id
         name = f"cloud:{connection.id}"
         self._media = CloudMedia(client=self._client, number=self._number, uploads=uploads, name=name)
@@ -132,8 +128,6 @@ class CloudTransport:
     async def send(self, message: Message, enclosed: Enclosed = NOTHING) -> SendResult:
         """Send one message. Raises a SendError."""
         self._check_up()
-        if wait := self._pairs.wait(message.peer, message.id):
-            raise RetryAt("pair_rate", f"a message every {PAIR_EVERY:g} s to one contact", wait=wait)
         uploaded = await self._media.uploaded(enclosed.media)
         body = body_of(message, target=enclosed.target, uploaded=uploaded)
         try:

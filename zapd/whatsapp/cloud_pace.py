@@ -1,8 +1,8 @@
-"""How long to wait: before Meta's limit for one recipient is hit, and after any of its limits was.
+"""How long to wait after one of Meta's limits was hit (wire facts §1.5).
 
-One recipient gets a message every 6 s, and up to 45 at once that are paid back later (wire facts §1.10); zapd keeps
-to it, so that a chatty flow does not run into 131056. After a hit: 130429 slows the whole number, 1 s doubling to 60 s
-with jitter; 131056 slows one recipient, 4^n s; both are forgotten at the first success (§1.5).
+130429 slows the whole number, 1 s doubling to 60 s with jitter; 131056 slows one recipient, 4^n s; both are forgotten
+at the first success. That a recipient is not hit in the first place (a message every 6 s, 45 at once) is the business
+of the pace to one person, whose default for this transport is Meta's (`parts/accounts.py`).
 """
 
 from collections import OrderedDict
@@ -11,9 +11,6 @@ from collections.abc import Callable
 from zapd.backoff import Backoff
 from zapd.whatsapp.cloud_errors import PAIR_RATE, THROUGHPUT
 from zapd.whatsapp.transport import RetryAt, SendError
-
-PAIR_EVERY = 6.0  #: seconds
-PAIR_BURST = 45
 
 MAX_PEERS = 10_000  #: recipients remembered; the one that was hit longest ago goes first
 
@@ -47,39 +44,3 @@ class Pace:
                 self._peers.popitem(last=False)
             error.wait = max(error.wait, _PAIR_WAIT.delay(hits, random=self._random))
         return error
-
-
-class PairLimit:
-    """Gives each message to one recipient its slot. A message that must wait keeps its slot until it comes again.
-
-    Without kept slots, all that wait for one recipient would come back at the same moment, and all but one in vain.
-    In memory only: after a restart the worst is that Meta's own refusal slows the recipient.
-    """
-
-    def __init__(self, *, every: float = PAIR_EVERY, burst: int = PAIR_BURST, clock: Callable[[], float]) -> None:
-        self._every = every
-        self._ahead = every * (burst - 1)
-        self._clock = clock
-        self._paid_until: OrderedDict[str, float] = OrderedDict()
-        self._slots: OrderedDict[str, float] = OrderedDict()
-
-    def wait(self, peer: str, message_id: str) -> float:
-        """Seconds until this message may leave; 0: now, and its slot is used up."""
-        now = self._clock()
-        slot = self._slots.get(message_id)
-        if slot is None:
-            paid = max(self._paid_until.pop(peer, 0.0), now)
-            self._paid_until[peer] = paid + self._every
-            slot = paid - self._ahead
-        if slot <= now:
-            self._slots.pop(message_id, None)
-        else:
-            self._slots[message_id] = slot
-        _bound(self._paid_until)
-        _bound(self._slots)
-        return max(0.0, slot - now)
-
-
-def _bound(kept: OrderedDict[str, float]) -> None:
-    if len(kept) > MAX_PEERS:
-        kept.popitem(last=False)

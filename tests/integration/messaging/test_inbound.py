@@ -13,6 +13,7 @@ from tests.support.fake_meta import NUMBER, text_message, webhook_body
 from tests.support.kinds import CONTENTS
 from zapd.errors import Conflict, InvalidInput, NotFound
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
+from zapd.messaging.submit import Submitted
 from zapd.model.media import MediaState
 from zapd.model.message import Direction, Message
 from zapd.whatsapp.cloud_webhook import parse
@@ -238,6 +239,39 @@ async def test_outside_of_the_window_only_templates_are_taken(world: World) -> N
 
     await world.tell(wrote("IN2", at=world.clock.value))
     await submit_text(world)
+
+
+async def test_a_message_that_waited_until_the_window_closed_does_not_reach_the_provider(world: World) -> None:
+    world.wire.window_seconds = 86_400.0
+    await world.tell(wrote(at=world.clock.value))
+    late = world.clock.value + DAY + 1
+    to = {"to": "5511977776666", "send_at": late}
+    text = await world.submit(**to)
+    template = await world.submit(**to, type="template", payload=b'{"name":"a","language":"pt_BR","components":[]}')
+
+    world.clock.value = late
+    outcome = await world.run(await world.job(text))
+    assert isinstance(outcome, Discard)
+    assert (outcome.reason, "24 h window closed at 2025-06-16T" in outcome.error) == ("window_closed", True)
+    message = await world.message(text.id)
+    assert (message.status, message.error_code, world.wire.sent) == (S.DLQ, "window_closed", [])
+    assert "sending" not in await world.story(text.id)
+    assert await world.run(await world.job(template)) == Done()
+
+    await world.tell(wrote("IN2", at=world.clock.value))
+    again = await world.messaging.retry("default", text.id)
+    assert await world.run(await world.job(Submitted(id=again.id, job_id=again.job_id or ""))) == Done()
+
+
+async def test_what_may_have_left_already_is_not_judged_by_its_window(world: World) -> None:
+    world.wire.window_seconds = 86_400.0
+    await world.tell(wrote(at=world.clock.value))
+    submitted = await world.submit(to="5511977776666")
+    job = await world.job(submitted)
+    await world.run(job)
+    world.clock.value += DAY
+    assert await world.run(job) == Done()
+    assert await world.status(submitted.id) is S.SENT
 
 
 async def test_a_number_in_its_other_spelling_has_the_same_window(world: World) -> None:

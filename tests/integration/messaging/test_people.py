@@ -11,6 +11,7 @@ from zapd.jobs.job import Discard, Done, Outcome, Snooze
 from zapd.messaging.submit import Submitted
 from zapd.model.message import MessageStatus
 from zapd.model.pace import DAY, Limits, QuietHours
+from zapd.parts.accounts import CLOUD
 from zapd.whatsapp import sandbox_wire
 from zapd.whatsapp.transport import NotConnected, PauseNewContacts, Permanent, Receipt, SendResult
 
@@ -167,6 +168,15 @@ async def test_one_person_is_not_written_to_too_often_and_others_go_on(world: Wo
     assert await run(world, fourth) == Snooze(6.0)
     world.clock.advance(6)
     assert await run(world, fourth) == Done()
+
+
+async def test_one_contact_of_the_cloud_api_gets_45_at_once_and_then_one_every_six_seconds(world: World) -> None:
+    """Meta's pair rate, so that a chatty flow does not run into 131056."""
+    world.limits["con_1"] = CLOUD.limits
+    await world.connect()
+    outcomes = [await sends(world) for _ in range(48)]
+    assert outcomes == [*[Done()] * 45, Snooze(6.0), Snooze(12.0), Snooze(18.0)]
+    assert not any(outcome.park_lane for outcome in outcomes if isinstance(outcome, Snooze))
 
 
 async def test_a_burst_comes_back_with_time(world: World) -> None:

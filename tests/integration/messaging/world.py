@@ -288,8 +288,10 @@ class World:
             now_ms=now_ms,
             clock=lambda: self.clock.now_ms() / 1000,
         )
+        windows = Windows(accounts=self.wire, store=self.windows, now_ms=now_ms)
         self.sender = Sender(
             people=self.people,
+            windows=windows,
             pace=self.pace,
             spelling=spelling,
             accounts=self.wire,
@@ -324,7 +326,7 @@ class World:
             cancel_job=self.engine.broker.cancel,
             enclosing=enclosing,
             attach=self.library.attach,
-            check_window=Windows(accounts=self.wire, store=self.windows, now_ms=now_ms).check,
+            check_window=windows.check,
             recipient=numbers.recipient,
             check_content=content.validate,
             ids=self.ids,

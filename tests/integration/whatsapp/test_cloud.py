@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +52,6 @@ def make(meta: FakeMeta, http: aiohttp.ClientSession) -> Make:
         base_url: str | None = None,
         timeout: float = 5.0,
         http: aiohttp.ClientSession = http,
-        clock: Callable[[], float] = time.monotonic,
         **config: object,
     ) -> CloudTransport:
         return CloudTransport(
@@ -62,7 +60,6 @@ def make(meta: FakeMeta, http: aiohttp.ClientSession) -> Make:
             uploads=MemoryUploads(),
             now_ms=FakeClock().now_ms,
             random=lambda: 0.0,
-            clock=clock,
             base_url=base_url or meta.url,
             timeout=timeout,
             connect_timeout=1.0,
@@ -358,29 +355,3 @@ async def test_reading_and_typing_name_the_message(meta: FakeMeta, transport: Cl
     assert meta.read == [read, read | {"typing_indicator": {"type": "text"}}]
     with pytest.raises(Permanent, match="nothing_to_answer"):
         await transport.typing(TARGET.peer, last=None)
-
-
-async def test_one_contact_gets_45_at_once_and_then_one_every_six_seconds(meta: FakeMeta, make: Make) -> None:
-    now = 1000.0
-    transport = make(clock=lambda: now)
-    await connect(transport)
-    sent, waits = 0, dict[str, float]()
-    for n in range(50):
-        try:
-            await transport.send(a_message(f"msg_{n}"))
-            sent += 1
-        except RetryAt as error:
-            waits[f"msg_{n}"] = float("inf") if error.whole_session else error.wait or 0.0
-    assert sent == 45
-    assert list(waits.values()) == [6.0, 12.0, 18.0, 24.0, 30.0]  # each has a slot of its own, in order
-    await transport.send(a_message("msg_x", peer="5511900000000"))  # the others go on
-
-    now += 6.0
-    with pytest.raises(RetryAt):
-        await transport.send(a_message("msg_46"))
-    await transport.send(a_message("msg_45"))
-    now += 6.0
-    await transport.send(a_message("msg_46"))
-    now += 10_000
-    for n in range(45):
-        await transport.send(a_message(f"msg_later_{n}"))
