@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32, as the ULID specification
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
-_RANDOM_BITS = 80
+_RANDOM_BYTES = 10
+_COUNTED = 40  # bits of the randomness that count up within a millisecond
 
 
 class Ids:
@@ -17,7 +18,9 @@ class Ids:
     def __init__(self, *, clock_ms: Callable[[], int], random_bytes: Callable[[int], bytes]) -> None:
         self._clock_ms = clock_ms
         self._random_bytes = random_bytes
-        self._last = 0
+        self._at = 0
+        self._head = ""  # what all ids of one millisecond begin with
+        self._count = 0
 
     def new(self, prefix: str) -> str:
         """The next id with this prefix (without the underscore)."""
@@ -25,14 +28,21 @@ class Ids:
 
     def ulid(self) -> str:
         """26 characters that sort by time of making."""
-        floor = self._clock_ms() << _RANDOM_BITS
-        if floor > self._last:
-            # The top random bit stays 0 so that counting up cannot reach the next millisecond.
-            self._last = floor | (int.from_bytes(self._random_bytes(10), "big") >> 1)
+        now = self._clock_ms()
+        if now > self._at:
+            self._begin(now)
         else:
-            self._last += 1
-        number = self._last
-        return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+            self._count += 1
+        n = self._count
+        return f"{self._head}{_PAIRS[n >> 30]}{_PAIRS[n >> 20 & 1023]}{_PAIRS[n >> 10 & 1023]}{_PAIRS[n & 1023]}"
+
+    def _begin(self, now: int) -> None:
+        self._at = now
+        drawn = int.from_bytes(self._random_bytes(_RANDOM_BYTES), "big")
+        head = now << _COUNTED | drawn >> _COUNTED
+        self._head = "".join([_PAIRS[(head >> shift) & 1023] for shift in range(80, -1, -10)])
+        # The top bit stays 0 so that counting up cannot reach the head.
+        self._count = (drawn & ((1 << _COUNTED) - 1)) >> 1
 
 
 def is_ours(text: str, prefix: str) -> bool:

@@ -4,15 +4,10 @@
 1 when the job comes back from a delay after a claim, which sends it to the head of its lane.
 """
 
-from dataclasses import fields
-
 from zapd.errors import FieldError, InvalidInput
 from zapd.jobs.job import Job
 
 _SEPARATORS = 9
-# A frozen dataclass takes 3 µs to make, its slots one by one take 1: a fifth of what a job costs in all.
-_SET = {field.name: vars(Job)[field.name].__set__ for field in fields(Job)}
-_id, _queue, _payload, _priority, _created_at, _kind, _lane, _due_at, _tenant, _attempt, _crashes = _SET.values()
 
 
 def encode(job: Job) -> bytes:
@@ -30,16 +25,16 @@ def decode(queue: str, job_id: str, blob: bytes) -> Job:
     version, attempt, crashes, priority, created, due, _back, kind, lane, tenant = header.decode().split("|")
     if version != "1":
         raise ValueError(f"unknown version of a job's header: {version}")
-    job = Job.__new__(Job)
-    _id(job, job_id)
-    _queue(job, queue)
-    _payload(job, payload)
-    _priority(job, int(priority))
-    _created_at(job, int(created))
-    _kind(job, kind)
-    _lane(job, lane)
-    _due_at(job, int(due))
-    _tenant(job, tenant)
-    _attempt(job, int(attempt))
-    _crashes(job, int(crashes))
-    return job
+    return Job(
+        id=job_id,
+        queue=queue,
+        payload=payload,
+        priority=int(priority),
+        created_at=int(created),
+        kind=kind,
+        lane=lane,
+        due_at=int(due),
+        tenant=tenant,
+        attempt=int(attempt),
+        crashes=int(crashes),
+    )

@@ -3,10 +3,12 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from zapd.records import record
+
 MAX_PRIORITY = 10  #: priorities go from 1 to this; the higher is the more urgent
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Job:
     """An entry of a queue. `payload` is opaque to the engine. Times in milliseconds since 1970 UTC."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -18,6 +18,7 @@ from zapd.messaging.metrics import MessageMetrics
 from zapd.model.contact import Contact
 from zapd.model.message import ONLY, RETRYABLE, Direction, Message, MessageStatus, sources
 from zapd.model.session import Connection, SessionState, key_of
+from zapd.records import record
 from zapd.store.commands import Change
 from zapd.store.idempotency import IdempotencyStore
 from zapd.store.messages import MessageStore
@@ -26,7 +27,7 @@ from zapd.store.outbox import OutboxStore
 S = MessageStatus
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Submit:
     """A message that somebody wants sent. Times in milliseconds since 1970 UTC; `payload` is JSON."""
 
@@ -44,7 +45,7 @@ class Submit:
     fingerprint: bytes | None = None  #: of the request's body; given with `idempotency_key`
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Submitted:
     """The answer to a submit. `repeated`: the same key and body came before."""
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from zapd.records import record
+
 #: By which ids a person is known. `match` is ours, for look-ups only, and is never shown.
 KINDS = ("phone", "wa_id", "bsuid", "lid", "jid", "username")
 MATCH = "match"
@@ -10,7 +12,7 @@ MATCH = "match"
 _BRAZIL = "55"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Contact:
     """Times in milliseconds since 1970 UTC. `aliases`: kind → values."""
 

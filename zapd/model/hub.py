@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from zapd.records import record
+
 
 class DefinitionKind(StrEnum):
     """What an operator may define. All are kept the same way: by name, in versions."""
@@ -45,7 +47,7 @@ PROGRESS: Mapping[Progress, frozenset[Progress]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class EventState:
     """An event's way through the routes. Times in milliseconds since 1970 UTC."""
 
@@ -65,7 +67,7 @@ class EventState:
     trace: bytes | None = None  #: JSON: each rule, matched or not, and why
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Inbound:
     """The body of an inbound webhook as it came. `dedup` is unique per source."""
 
@@ -116,7 +118,7 @@ ACTION: Mapping[ActionState, frozenset[ActionState]] = {
 OPEN = frozenset({A.PENDING, A.RETRYING})  #: it will still be tried
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ActionRow:
     """One thing to do about an event. `payload` is JSON, rendered when the event was processed."""
 

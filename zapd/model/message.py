@@ -1,9 +1,10 @@
 """A WhatsApp message: its states, their legal transitions, and the ranks that make receipts move forward only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+
+from zapd.records import record
 
 
 class Direction(StrEnum):
@@ -90,7 +91,7 @@ def receipt_from(status: MessageStatus) -> frozenset[MessageStatus]:
     return frozenset({s for s in MessageStatus if 0 < RANK[s] < RANK[status]} | unknown_yet | overridden)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Message:
     """One WhatsApp message, in or out. Times in milliseconds since 1970 UTC, 0 or None when not reached."""
 

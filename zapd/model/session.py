@@ -1,11 +1,11 @@
 """A session: one WhatsApp account, its states and their legal transitions. In the API it is a *connection*."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from zapd.model.access import DEFAULT_TENANT
 from zapd.model.pace import NO_LIMITS, Limits
+from zapd.records import record
 
 
 class TransportName(StrEnum):
@@ -79,7 +79,7 @@ def sources(to: SessionState) -> frozenset[SessionState]:
     return frozenset(state for state, targets in TRANSITIONS.items() if to in targets)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Connection:
     """The stored record of a session. Times in milliseconds since 1970 UTC."""
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from zapd.records import record
+
 
 class Category(StrEnum):
     """What kind of row of the event log it is."""
@@ -23,7 +25,7 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Event:
     """Something that happened. `payload` holds the bytes that receivers get: they are never encoded again."""
 
@@ -138,7 +140,7 @@ class Owner(StrEnum):
     PROXY = "proxy"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Delivery:
     """One event on its way to one endpoint."""
 
@@ -161,7 +163,7 @@ class Delivery:
     batch_id: str | None = None  #: the POST that it shares with others
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Attempt:
     """One POST. Durations in milliseconds."""
 

@@ -4,10 +4,10 @@ A large body is stored compressed. The provider waits for the disk, and 3 MB of 
 """
 
 import zlib
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from zapd.records import record
 from zapd.store.commands import Change, Insert, Row, Update, by_key
 from zapd.store.database import Database
 from zapd.store.reader import Reader
@@ -33,7 +33,7 @@ _AGAIN = Update(table=inbox, columns=_KEY, sets=lambda _: {"processed_at": sa.nu
 _BY_ID = by_key(inbox, _KEY)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class InboxRow:
     """One body that came in. Times in milliseconds since 1970 UTC."""
 

@@ -1,10 +1,10 @@
 """The simulated WhatsApp network's memory: what reached it, and how far its receipts got."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from zapd.records import record
 from zapd.store.commands import Change, Insert, Update
 from zapd.store.database import Database
 from zapd.store.tables import sandbox_ledger
@@ -20,7 +20,7 @@ _STAGED = Update(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LedgerEntry:
     """One message that reached the network. `at` in milliseconds; `stage` counts the updates handed out."""
 

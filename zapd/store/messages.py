@@ -1,13 +1,13 @@
 """Messages, and the receipts that came before their message was known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from zapd.model.message import Direction, Message, MessageStatus
+from zapd.records import record
 from zapd.store.commands import Change, Delete, Insert, Lookup, Row, Update, among, by_key, matching, word
 from zapd.store.database import Database
 from zapd.store.reader import Reader
@@ -63,7 +63,7 @@ _UNPARKED = Delete(table=parked_receipts, columns=_PARKED_KEY, key=4)
 _PARKED_FOR = by_key(parked_receipts, _PARKED_KEY[:3])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ParkedReceipt:
     """A receipt whose provider id no message has yet. Times in milliseconds since 1970 UTC."""
 

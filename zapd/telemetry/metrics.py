@@ -14,13 +14,14 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from zapd.telemetry import numbers
 
 _HTTP_SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
 _ACCEPT_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
@@ -58,46 +59,45 @@ class DaemonMetrics:
         )
 
 
-class HttpMetrics:
-    """The HTTP server. `observe` runs for each request, so the label lookups are kept."""
+class HttpMetrics(Collector):
+    """The HTTP server. `observe` runs for each request, so it counts in plain numbers."""
 
     def __init__(self, *, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "zapd_http_requests", "Requests answered.", ["route", "method", "code"], registry=registry
-        )
-        self.duration = Histogram(
-            "zapd_http_request_duration_seconds",
-            "Time to the end of the answer.",
-            ["route"],
-            buckets=_HTTP_SECONDS,
-            registry=registry,
-        )
-        self.in_flight = Gauge("zapd_http_requests_in_flight", "Requests being answered.", registry=registry)
+        self.in_flight = 0
+        in_flight = Gauge("zapd_http_requests_in_flight", "Requests being answered.", registry=registry)
+        in_flight.set_function(lambda: self.in_flight)
         self.limited = Counter("zapd_http_rate_limited", "Answers with 429.", ["scope"], registry=registry)
-        self.accepted = Histogram(
-            "zapd_accept_duration_seconds",
-            "Time from the request to the SQL commit that keeps it.",
-            ["kind"],
-            buckets=_ACCEPT_SECONDS,
-            registry=registry,
-        )
+        self.accepted = {kind: numbers.Histogram(_ACCEPT_SECONDS) for kind in ACCEPT_KINDS}
         viewers = Gauge("zapd_stream_viewers", "Open event streams.", ["stream"], registry=registry)
         self.viewers, self.page_viewers = viewers.labels("api"), viewers.labels("dashboard")
         for scope in LIMIT_SCOPES:
             self.limited.labels(scope)
-        for kind in ACCEPT_KINDS:
-            self.accepted.labels(kind)
-        self._requests: dict[tuple[str, str, int], Counter] = {}
-        self._durations: dict[str, Histogram] = {}
+        self._requests: dict[numbers.Labels, int] = {}
+        self._durations: dict[str, numbers.Histogram] = {}
+        registry.register(self)
 
     def observe(self, route: str, method: str, status: int, seconds: float, /) -> None:
         """One answered request. `route` is the template, so that the number of series stays bounded."""
-        key = (route, method, status)
-        if key not in self._requests:
-            self._requests[key] = self.requests.labels(route, method, str(status))
-            self._durations.setdefault(route, self.duration.labels(route))
-        self._requests[key].inc()
-        self._durations[route].observe(seconds)
+        key = (route, method, str(status))
+        self._requests[key] = self._requests.get(key, 0) + 1
+        duration = self._durations.get(route)
+        if duration is None:
+            duration = self._durations[route] = numbers.Histogram(_HTTP_SECONDS)
+        duration.observe(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry at each scrape."""
+        labels = ("route", "method", "code")
+        yield numbers.counter("zapd_http_requests", "Requests answered.", labels, self._requests)
+        yield numbers.histogram(
+            "zapd_http_request_duration_seconds", "Time to the end of the answer.", "route", self._durations
+        )
+        yield numbers.histogram(
+            "zapd_accept_duration_seconds",
+            "Time from the request to the SQL commit that keeps it.",
+            "kind",
+            self.accepted,
+        )
 
 
 class LogCounts(Protocol):

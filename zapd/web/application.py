@@ -33,7 +33,7 @@ def build(
     routes = tuple(replace(r, scope=None) if r.path == METRICS and open_metrics else r for r in ALL)
     passage = gate(routes={r.handler: r for r in routes}, access=access, audit=audit, new_id=ids.ulid, metrics=metrics)
     app = web.Application(middlewares=[passage], client_max_size=body_limit)
-    for route in routes:
+    for route in sorted(routes, key=lambda route: not route.accepts):  # aiohttp tries them in turn: the busy ones first
         app.router.add_route(route.method, route.path, route.handler)
     for give in given:
         give(app)

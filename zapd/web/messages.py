@@ -1,7 +1,6 @@
 """Messages: send, history, one message, its whole life, retry, cancel."""
 
 import hashlib
-from dataclasses import replace
 from typing import Any, Literal
 
 import orjson
@@ -86,12 +85,9 @@ async def send(request: web.Request) -> web.Response:
     if request.query_string:
         await _check_requirement(request, key.tenant, connection_id)
     idempotency_key = bodies.idempotency_key(request)
+    fingerprint = hashlib.sha256(await bodies.whole(request)).digest() if idempotency_key else None
     submitted = await request.app[need.MESSAGING].submit(
-        replace(
-            _submit_of(key.tenant, connection_id, body),
-            idempotency_key=idempotency_key,
-            fingerprint=hashlib.sha256(await bodies.whole(request)).digest() if idempotency_key else None,
-        )
+        _submit_of(key.tenant, connection_id, body, idempotency_key, fingerprint)
     )
     shown = {"id": submitted.id, "status": submitted.status, "job_id": submitted.job_id}
     return answer(shown, 202, {"Idempotency-Replayed": "true"} if submitted.repeated else None)
@@ -126,7 +122,13 @@ def _item(tenant: str, connection_id: str, item: Any) -> Submit | InvalidInput:
         return error if isinstance(error, InvalidInput) else InvalidInput(FieldError("message", str(error)))
 
 
-def _submit_of(tenant: str, connection_id: str, body: bodies.SendMessage) -> Submit:
+def _submit_of(
+    tenant: str,
+    connection_id: str,
+    body: bodies.SendMessage,
+    idempotency_key: str | None = None,
+    fingerprint: bytes | None = None,
+) -> Submit:
     return Submit(
         tenant=tenant,
         connection_id=connection_id,
@@ -138,6 +140,8 @@ def _submit_of(tenant: str, connection_id: str, body: bodies.SendMessage) -> Sub
         send_at=bodies.ms(body.send_at),
         expires_at=bodies.ms(body.expires_at),
         reply_to=body.reply_to,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from zapd.model.message import Message, MessageStatus
 from zapd.model.session import SessionState
+from zapd.records import record
 
 #: Features that stand among the capabilities beside the message types.
 REPLY, MENTION, READ, TYPING, PAIR, LOOKUP = "reply", "mention", "read", "typing", "pair", "lookup"
@@ -127,7 +128,7 @@ class Receipt:
     participant: str | None = None  #: in a group: whose receipt it is
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Inbound:
     """A message in a chat of the account. `payload` is JSON of the kind's own shape (`content/`).
 
