@@ -9,7 +9,6 @@ backups too.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 import structlog
@@ -43,6 +42,26 @@ class _Place(NamedTuple):
     name: bytes  #: `table.column`
 
 
+class _Written(NamedTuple):
+    """Where the rows of a command have the tenant and what is sealed."""
+
+    tenant_at: int
+    places: tuple[_Place, ...]
+
+    @classmethod
+    def of(cls, command: Command) -> "_Written":
+        names = [column.name for column in command.columns]
+        places = _sealed_among(command.columns)
+        return cls(names.index("tenant") if places else 0, places)
+
+
+class _NoKey(Exception):
+    """The tenant has no data key yet."""
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+
+
 class _Key(NamedTuple):
     tenant: str
     id: bytes
@@ -71,9 +90,9 @@ class Sealing:
         self._newest: dict[str, bytes] = {}
         self._ciphers: dict[bytes, AESGCM] = {}
         self._gone: set[bytes] = set()
-        self._written: WeakKeyDictionary[Command, tuple[_Place, ...]] = WeakKeyDictionary()
-        self._read: WeakKeyDictionary[Command | Lookup, tuple[_Place, ...]] = WeakKeyDictionary()
-        self._tenants: WeakKeyDictionary[Command, int] = WeakKeyDictionary()  # where its rows have the tenant
+        # Shapes are made once and live for ever (`commands.Shape`).
+        self._written: dict[Command, _Written] = {}
+        self._read: dict[Command | Lookup, tuple[_Place, ...]] = {}
         self._making = asyncio.Lock()
         self._nonces: Iterator[bytes] = iter(())
 
@@ -83,24 +102,27 @@ class Sealing:
         """The changes with their bodies sealed. `commit` keeps the data key of a tenant that has none yet."""
         if not self._on:
             return list(changes)
-        done = []
-        for change in changes:
-            places = _known(self._written, change.command, change.command.columns)
-            if any(change.row[at] is not None and change.row[at] not in EMPTY for at, _ in places):
-                tenant = change.row[self._tenant_at(change.command)]
-                if tenant not in self._newest:
-                    await self._first_key(tenant, commit)
-                done.append(Change(change.command, self._with_sealed(change.row, places, self._newest[tenant])))
-            else:
-                done.append(change)
-        return done
+        while True:
+            try:
+                return [self._sealed(change) for change in changes]
+            except _NoKey as missing:
+                await self._first_key(missing.tenant, commit)
 
-    def _with_sealed(self, row: Row, places: tuple[_Place, ...], key_id: bytes) -> Row:
-        values = list(row)
-        for at, name in places:
-            if values[at] is not None and values[at] not in EMPTY:
-                values[at] = self.seal(values[at], name, key_id)
-        return tuple(values)
+    def _sealed(self, change: Change) -> Change:
+        command, row = change
+        written = self._written.get(command)
+        if written is None:
+            written = self._written[command] = _Written.of(command)
+        values: list[Any] | None = None
+        for at, name in written.places:
+            if row[at] is None or row[at] in EMPTY:
+                continue
+            tenant = row[written.tenant_at]
+            if tenant not in self._newest:
+                raise _NoKey(tenant)
+            values = values or list(row)
+            values[at] = self.seal(row[at], name, self._newest[tenant])
+        return change if values is None else Change(command, tuple(values))
 
     def seal(self, plain: bytes, name: bytes, key_id: bytes) -> bytes:
         """One value of the column `name` (`table.column`)."""
@@ -118,14 +140,18 @@ class Sealing:
         self, columns: Columns, rows: Sequence[Row], shape: Command | Lookup | None = None
     ) -> Sequence[Row]:
         """The rows with their bodies opened. What is found out about a `shape` is remembered."""
-        places = _sealed_among(columns) if shape is None else _known(self._read, shape, columns)
+        places = None if shape is None else self._read.get(shape)
+        if places is None:
+            places = _sealed_among(columns)
+            if shape is not None:
+                self._read[shape] = places
         if not places or not rows:
             return rows
         if any(self._unknown(row[at]) for row in rows for at, _ in places):
             await self.load()
-        return [self._with_opened(row, places) for row in rows]
+        return [self._opened(row, places) for row in rows]
 
-    def _with_opened(self, row: Row, places: tuple[_Place, ...]) -> Row:
+    def _opened(self, row: Row, places: tuple[_Place, ...]) -> Row:
         values = list(row)
         for at, name in places:
             values[at] = self.open(values[at], name)
@@ -219,22 +245,6 @@ class Sealing:
             cipher = AESGCM(self._vault.open(key.wrapped, place=_place(key.tenant, key_id)))
             self._ciphers[key_id] = cipher
         return cipher
-
-    # --- which columns ---
-
-    def _tenant_at(self, command: Command) -> int:
-        at = self._tenants.get(command)
-        if at is None:
-            at = next(i for i, column in enumerate(command.columns) if column.name == "tenant")
-            self._tenants[command] = at
-        return at
-
-
-def _known(known: "WeakKeyDictionary[Any, tuple[_Place, ...]]", shape: object, columns: Columns) -> tuple[_Place, ...]:
-    found = known.get(shape)
-    if found is None:
-        found = known[shape] = _sealed_among(columns)
-    return found
 
 
 def _sealed_among(columns: Columns) -> tuple[_Place, ...]:

@@ -58,7 +58,8 @@ class File(Payload):
 class Mentioning(Payload):
     """A payload whose text may name people: `@5511999998888` in the text, and the number in `mentions`."""
 
-    mentions: Annotated[list[str], Field(max_length=MAX_MENTIONS)] = []
+    # A factory: a default list would be copied deeply for each message.
+    mentions: Annotated[list[str], Field(max_length=MAX_MENTIONS, default_factory=list)]
 
     @model_validator(mode="after")
     def _known(self) -> Self:
