@@ -6,7 +6,7 @@ While one transaction runs, callers collect for the next. Nothing waits for comp
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -14,7 +14,7 @@ from zapd.errors import Unavailable
 from zapd.store.batch import Commit, Result, write
 from zapd.store.commands import Change, Row, Statements, Update
 from zapd.store.database import Database
-from zapd.store.link import Link
+from zapd.store.link import Link, Work
 from zapd.store.metrics import StoreMetrics
 from zapd.store.sealing import Sealing
 
@@ -53,6 +53,7 @@ class Writer:
         self._statements = Statements(dialect=database.dialect)
         self._metrics = metrics
         self._queue: deque[_Caller] = deque()
+        self._under_way: list[_Caller] = []  # the callers of the transaction that runs
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -130,8 +131,34 @@ class Writer:
     async def _flush(self) -> None:
         async with self._writing:
             while self._queue:
-                await self._write(self._take())
-                self._room.set()
+                await self._write()
+
+    async def _write(self) -> None:
+        """Commit batch after batch, until nobody waits or one could not be written."""
+        tell = asyncio.get_running_loop().call_soon_threadsafe
+        try:
+            await self._link.run(self._batches(tell))
+        except Exception as error:  # whatever it is, every caller must hear of it
+            batch, self._under_way = self._under_way or self._take(), []
+            log.error("commit.failed", callers=len(batch), error=repr(error))
+            self._settle(batch, [error] * len(batch), 0.0)
+        except BaseException:
+            for caller in self._under_way:
+                caller.settle(Unavailable("the writer was killed; the change may have been committed"))
+            raise
+
+    def _batches(self, tell: Callable[..., object]) -> Work[None]:
+        """One transaction after another, without a look at the event loop in between.
+
+        On SQLite this runs in the connection's thread: a busy loop takes milliseconds to hear that a commit is done,
+        in which the next would not have begun.
+        """
+        while self._queue:
+            batch = self._under_way = self._take()
+            started = time.perf_counter()
+            results = yield from write([caller.commit for caller in batch], self._statements)
+            self._under_way = []
+            tell(self._settle, batch, results, time.perf_counter() - started)
 
     def _take(self) -> list[_Caller]:
         batch = [self._queue.popleft()]
@@ -141,22 +168,12 @@ class Writer:
             size += batch[-1].commit.size
         return batch
 
-    async def _write(self, batch: list[_Caller]) -> None:
-        started = time.perf_counter()
-        results: Sequence[Result]
-        try:
-            results = await self._link.run(write([caller.commit for caller in batch], self._statements))
-        except Exception as error:  # whatever it is, every caller must hear of it
-            log.error("commit.failed", callers=len(batch), error=repr(error))
-            results = [error] * len(batch)
-        except BaseException:
-            for caller in batch:
-                caller.settle(Unavailable("the writer was killed; the change may have been committed"))
-            raise
+    def _settle(self, batch: list[_Caller], results: Sequence[Result], seconds: float) -> None:
         for caller, result in zip(batch, results, strict=True):
             caller.settle(result)
+        self._room.set()
         if self._metrics:
-            self._measure(self._metrics, batch, results, time.perf_counter() - started)
+            self._measure(self._metrics, batch, results, seconds)
 
     @staticmethod
     def _measure(metrics: StoreMetrics, batch: list[_Caller], results: Sequence[Result], seconds: float) -> None:
