@@ -4,7 +4,6 @@ The envelope is encoded once, here; the bytes are stored, signed and sent as the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -15,6 +14,7 @@ from zapd.ids import Ids
 from zapd.jobs.job import Job
 from zapd.model.message import Message
 from zapd.model.webhook import Category, Event, Severity
+from zapd.records import record
 from zapd.store.commands import Change
 from zapd.store.events import EventStore
 
@@ -50,7 +50,7 @@ PUBLIC = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@record
 class Announcement:
     """What must be committed together with the change that it announces. `event_id` of several is the first one's."""
 
