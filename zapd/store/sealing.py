@@ -1,6 +1,6 @@
 """Bodies encrypted at rest: AES-256-GCM under a data key of the tenant, which the vault's master key wraps.
 
-Which columns: those that `tables.py` marks `SEALED`. The writer seals them, the reader and `Database.fetch` open them,
+Which columns: those that `tables/` marks `SEALED`. The writer seals them, the reader and `Database.fetch` open them,
 so no store knows of it. A sealed value is `MARK | id of the data key (8 bytes) | nonce (12) | ciphertext and tag`;
 table and column are authenticated with it. Deleting a tenant's data keys makes its bodies unreadable everywhere,
 backups too.
