@@ -213,6 +213,12 @@ async def memory(messages: int = 20_000) -> list[Row]:
     ]
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident(pid: int) -> int:
     """Bytes in memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from tests.bench.main_job import daemon, resident
+from tests.bench.main_job import cpu_seconds, daemon, resident
 from tests.bench.rows import Row, row
 from tests.support import eventually
 from tests.support.daemon import Daemon
@@ -57,9 +57,9 @@ async def paced() -> list[Row]:
     async with daemon(TOML) as running:
         assert running.process
         connections = await _connect(running, SESSIONS)
-        cpu, began = _cpu_seconds(running.process.pid), time.monotonic()
+        cpu, began = cpu_seconds(running.process.pid), time.monotonic()
         accepted = await _feed(running, connections, SECONDS)
-        lasted, used = time.monotonic() - began, _cpu_seconds(running.process.pid) - cpu
+        lasted, used = time.monotonic() - began, cpu_seconds(running.process.pid) - cpu
         memory = resident(running.process.pid) / 1e6
         await running.stop()
         by_session, arrived = _read(running.state / "zapd.db")
@@ -87,9 +87,9 @@ async def idle() -> list[Row]:
         before = resident(running.process.pid)
         await _connect(running, IDLE)
         await asyncio.sleep(5)
-        cpu = _cpu_seconds(running.process.pid)
+        cpu = cpu_seconds(running.process.pid)
         await asyncio.sleep(10)
-        used = (_cpu_seconds(running.process.pid) - cpu) / 10
+        used = (cpu_seconds(running.process.pid) - cpu) / 10
         after = resident(running.process.pid)
     return [
         row(f"{IDLE} idle sessions: memory of one", [(after - before) / IDLE / 1024], "KiB"),
@@ -144,11 +144,6 @@ async def _feed(running: Daemon, connections: list[str], seconds: float) -> int:
 
         await asyncio.gather(*[keep_filled(n, connection) for n, connection in enumerate(connections)])
     return accepted
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _read(path: Path) -> tuple[dict[str, list[Sent]], dict[str, list[str]]]:

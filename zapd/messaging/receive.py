@@ -11,7 +11,7 @@ import orjson
 from zapd import failpoint
 from zapd.errors import Conflict, NotFound
 from zapd.ids import Ids
-from zapd.jobs.job import Done, Job, Outcome
+from zapd.jobs.job import Discard, Done, Job, Outcome
 from zapd.messaging.accounts import (
     PRIORITY_RECEIVE,
     PRIORITY_STATUS,
@@ -26,9 +26,10 @@ from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.session import Connection
 from zapd.store.commands import Change
 from zapd.store.inbox import PACK_FROM, InboxStore, packed
-from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Peek, Receipt
+from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Peek, Receipt, Update
 
-AT_ONCE = 32  #: messages of one body that are worked on at once
+AT_ONCE = 32  #: messages of large bodies, of all together, that are worked on at once
+ASIDE_FROM = 64 * 1024  #: bytes; what is larger is read in a thread, where it holds up nobody
 
 _PLAIN = re.compile(r"[A-Za-z0-9@._:+-]{1,200}")  #: a peer that may stand in the name of a lane
 
@@ -56,6 +57,7 @@ class Receiver:
         self._commit = commit
         self._ids = ids
         self._now_ms = now_ms
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def intake(self, connection: Connection, raw: bytes, provider_key: str) -> bool:
         """Keep a provider's raw bytes and the job that will read them, in one commit. False: they came before.
@@ -114,12 +116,17 @@ class Receiver:
         connection = await self._accounts.find(job.tenant, body["connection_id"])
         if stored is None or connection is None:
             return Done()  # past its retention, or the connection was deleted
-        updates = self._accounts.parse(connection, stored.raw)
+        try:
+            updates = await self._parsed(connection, stored.raw)
+        except ValueError as error:
+            return Discard("unreadable", str(error))  # the same bytes say the same at every try
         processed = self._inbox.processed(job.tenant, stored.id, self._now_ms())
         kept = False
         if job.queue == RECEIVE:
             told = [update for update in updates if not isinstance(update, Receipt)]
-            await self._keep_all(connection, told, again=stored.processed_at is not None)
+            # Where there are receipts too, it may be their job that was here before.
+            again = stored.processed_at is not None and len(told) == len(updates)
+            await self._keep_all(connection, told, again=again)
         else:
             receipts = [update for update in updates if isinstance(update, Receipt)]
             kept = await self._apply_receipts(connection, receipts, processed)
@@ -127,6 +134,11 @@ class Receiver:
         if not kept:
             await self._commit(processed)
         return Done()
+
+    async def _parsed(self, connection: Connection, raw: bytes) -> Sequence[Update]:
+        if len(raw) < ASIDE_FROM:
+            return self._accounts.parse(connection, raw)
+        return await asyncio.to_thread(self._accounts.parse, connection, raw)
 
     async def dead(self, job: Job, reason: str, error: str) -> None:
         """The row could not be read: it is kept with the reason until its retention; the job is a dead letter."""
@@ -140,7 +152,7 @@ class Receiver:
         if len(groups) == 1:  # the usual case, without the cost of a task and of a commit
             return await self._receipts.apply(connection.tenant, connection.id, groups[0], [processed])
         apply = self._receipts.apply
-        await _side_by_side([partial(apply, connection.tenant, connection.id, group) for group in groups])
+        await self._side_by_side([partial(apply, connection.tenant, connection.id, group) for group in groups])
         return False
 
     async def _keep_all(
@@ -156,21 +168,21 @@ class Receiver:
             for update in chat:
                 await self._inbounds.keep(connection, update)
 
-        await _side_by_side([partial(keep, chat) for chat in chats.values()])
+        await self._side_by_side([partial(keep, chat) for chat in chats.values()])
 
+    async def _side_by_side(self, work: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Run them, a few at a time: a thousand at once would hold up everything else on the loop."""
+        if len(work) == 1:  # the usual case, without the cost of a task
+            await work[0]()
+            return
+        left = iter(work)
 
-async def _side_by_side(work: Sequence[Callable[[], Awaitable[object]]]) -> None:
-    """Run them, a few at a time: a thousand at once would hold up everything else on the loop."""
-    if len(work) == 1:  # the usual case, without the cost of a task
-        await work[0]()
-        return
-    left = iter(work)
+        async def go_on() -> None:
+            for run in left:
+                async with self._turns:
+                    await run()
 
-    async def go_on() -> None:
-        for run in left:
-            await run()
-
-    await asyncio.gather(*[go_on() for _ in range(min(AT_ONCE, len(work)))])
+        await asyncio.gather(*[go_on() for _ in range(min(AT_ONCE, len(work)))])
 
 
 def _conversation(connection: Connection, chat: str | None) -> str:

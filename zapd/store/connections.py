@@ -18,6 +18,7 @@ _C = connections.c
 _NAMES = tuple(column.name for column in _C)
 _KEY = (_C.tenant, _C.id)
 _ADDED = Insert(table=connections, columns=tuple(_C), when_there="skip")
+_NAMED = by_key(connections, (_C.id,))
 _BY_ID = by_key(connections, _KEY)
 
 
@@ -114,7 +115,7 @@ class ConnectionStore:
 
     async def named(self, connection_id: str) -> list[Connection]:
         """The connections of all tenants with this id: a provider's webhook does not say whose it is."""
-        return await self._fetch(sa.select(connections).where(_C.id == connection_id))
+        return [self._of(row) for row in await self._reader.many(_NAMED, (connection_id,))]
 
     async def listed(self, tenant: str, after: str | None = None, limit: int = 100) -> list[Connection]:
         """A page by id."""

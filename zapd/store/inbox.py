@@ -3,6 +3,7 @@
 A large body is stored compressed. The provider waits for the disk, and 3 MB of JSON are a few hundred KB.
 """
 
+import asyncio
 import zlib
 
 import sqlalchemy as sa
@@ -14,10 +15,12 @@ from zapd.store.reader import Reader
 from zapd.store.tables import inbox
 
 PACK_FROM = 64 * 1024  #: bytes
+UNPACK_ASIDE = 8 * 1024  #: bytes as stored; what may be much larger in the clear is opened in a thread
 _PACKED = b"\x00zlib\x00"  #: how a compressed body begins
 
 _I = inbox.c
 _NAMES = tuple(column.name for column in _I)
+_RAW = _NAMES.index("raw")
 _KEY = (_I.tenant, _I.id)
 _ADDED = Insert(
     table=inbox,
@@ -107,4 +110,6 @@ class InboxStore:
     async def get(self, tenant: str, inbox_id: str) -> InboxRow | None:
         """One body."""
         row = await self._reader.one(_BY_ID, (tenant, inbox_id))
-        return None if row is None else _of(row)
+        if row is None or len(row[_RAW]) < UNPACK_ASIDE:
+            return None if row is None else _of(row)
+        return await asyncio.to_thread(_of, row)

@@ -11,6 +11,8 @@ FIRST_REQUEST = 20.0  #: seconds that a new connection may take for the head of 
 _LOOK_EVERY = 5.0  # seconds
 GRACE = 0.3  #: seconds between closing the listener and closing connections (operations.md §0.4, measured)
 BACKLOG = 1024
+#: Bytes of a body that may wait for their handler: each pause of a sender costs a turn of the loop.
+READ_AHEAD = 256 * 1024
 
 
 class Server:
@@ -19,7 +21,12 @@ class Server:
     def __init__(self, *, app: web.Application, host: str, port: int) -> None:
         # A compressed body is refused (`bodies.whole`), so nothing here opens one.
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=5.0, auto_decompress=False
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=5.0,
+            auto_decompress=False,
+            read_bufsize=READ_AHEAD,
         )
         self._address = (host, port)
         self._seen: WeakKeyDictionary[object, float] = WeakKeyDictionary()  # silent connections, since when

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.messaging.test_receive import came_in, wrote
 from tests.integration.messaging.world import S, World, data_of
-from tests.support.fake_meta import NUMBER, text_message, webhook_body
+from tests.support.fake_meta import NUMBER, status, text_message, webhook_body
 from tests.support.kinds import CONTENTS
 from zapd.errors import Conflict, InvalidInput, NotFound
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
@@ -180,6 +180,19 @@ async def test_a_notice_of_the_account_is_an_event_and_comes_once(world: World) 
     await world.change(world.inbox.processed("default", row.id, 1))
     await world.read()
     assert len(await world.events.listed("default", type="account.phone_number_quality_update")) == 1
+
+
+async def test_a_notice_beside_receipts_is_not_lost_when_those_are_read_first(world: World) -> None:
+    """Each has a job of its own, and both leave the time in the row."""
+    value = {"statuses": [status("wamid.out", "sent")], "errors": [{"code": 130429}]}
+    as_meta(world)
+    connection = await world.connections.get("default", "con_1")
+    assert connection is not None
+    assert await world.receiver.intake(connection, orjson.dumps(webhook_body(value)), "k")
+    for queue in ("message:status", "message:receive"):
+        (job,) = await world.jobs(queue)
+        assert await world.receiver.receive(job) == Done()
+    assert len(await world.events.listed("default", type="account.error")) == 1
 
 
 # --- the inbox once more ---

@@ -3,12 +3,15 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 
 from tests.support import eventually
 from tests.support.daemon import Daemon
-from tests.support.fake_meta import CONFIG, FakeMeta, sign
+from tests.support.fake_meta import CONFIG, FakeMeta, sign, text_message, webhook_body
+from tests.support.fake_meta import status as status_of
 from tests.support.kinds import CONTENTS
+from zapd.whatsapp.cloud_webhook import LARGE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -92,10 +95,49 @@ async def test_a_forward_and_a_revoke_name_messages(daemon: Daemon, connection: 
 async def test_a_webhook_that_is_too_large_or_not_metas_is_refused(daemon: Daemon) -> None:
     body = {"id": "meta", "label": "x", "transport": "cloud", "config": CONFIG}
     assert (await daemon.call("POST", "/connections", body))[0] == 202
-    for raw, status in ((bytes(4 * 1024 * 1024 + 1), 413), (b'{"object":"page"}', 422), (b"{", 422)):
+    for raw, status in (
+        (bytes(4 * 1024 * 1024 + 1), 413),
+        (b'{"object":"page"}', 422),
+        (b"{", 422),
+        (b"{" * LARGE, 422),
+    ):
         headers = {"X-Hub-Signature-256": sign(raw)}
         assert (await daemon.call("POST", "/hooks/cloud/meta", raw, headers=headers))[0] == status
     assert (await daemon.call("GET", "/inbox?connection_id=meta"))[1]["data"] == []
+
+
+async def test_a_large_webhook_is_kept_as_it_came_and_read_once(daemon: Daemon) -> None:
+    """Meta's largest: nothing of it is read before its answer."""
+    body = {"id": "large", "label": "x", "transport": "cloud", "config": CONFIG | {"phone_number_id": "77"}}
+    assert (await daemon.call("POST", "/connections", body))[0] == 202
+    messages = [text_message(f"wamid.{n}", "x" * 5700, sender=f"55119{n % 20:08}") for n in range(100)]
+    statuses = [status_of(f"wamid.out.{n}", "sent") for n in range(100)]
+    value = {"messages": messages, "statuses": statuses, "metadata": {"phone_number_id": "77"}}
+    raw = orjson.dumps(webhook_body(value))
+    assert len(raw) > LARGE
+    signed = {"X-Hub-Signature-256": sign(raw)}
+    for _ in range(2):
+        assert (await daemon.call("POST", "/hooks/cloud/large", raw, headers=signed))[0] == 200
+
+    async def read() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (await daemon.call("GET", "/inbox?connection_id=large"))[1]["data"]
+        _, page = await daemon.call("GET", "/connections/large/messages?direction=inbound&limit=1000")
+        return rows if len(page["data"]) == 100 and rows[0]["processed_at"] is not None else []
+
+    (row,) = await eventually(read, within=30)
+    assert (row["size"], row["error"]) == (len(raw), None)
+
+
+async def test_a_large_body_that_is_signed_and_not_json_is_kept_with_its_error(daemon: Daemon) -> None:
+    raw = b'{"object":"whatsapp_business_account"' + b" " * LARGE
+    assert (await daemon.call("POST", "/hooks/cloud/meta", raw, headers={"X-Hub-Signature-256": sign(raw)}))[0] == 200
+
+    async def told() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (await daemon.call("GET", "/inbox?connection_id=meta&failed=true"))[1]["data"]
+        return rows
+
+    (row,) = await eventually(told, within=60)
+    assert row["size"] == len(raw)
 
 
 async def test_a_token_that_expired_pauses_with_an_alert_and_keeps_the_queue(daemon: Daemon) -> None:

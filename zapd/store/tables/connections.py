@@ -26,6 +26,7 @@ connections = Table(
     Column("pairing_code_expires_at", BigInteger),
     Column("limits", Text),  # JSON of model.pace.Limits
     Column("new_contacts_until", BigInteger),
+    Index("connections_named", "id"),
 )
 
 # Whom a connection wrote to, and when first: the budget for new people.
