@@ -19,6 +19,7 @@ from zapd.store.commands import Change, Row
 from zapd.store.contacts import ContactStore
 
 REMEMBER = 5.0  #: seconds; another daemon may hear a STOP
+SEEN_EVERY = 86_400_000  #: ms; how often it is noted that somebody still writes or is written to
 MAX_REMEMBERED = 20_000
 TRIES = 5  #: two who write at once may make one contact; the second then finds it
 
@@ -58,7 +59,7 @@ class Contacts:
         self._out = {_plain(word) for word in words.out}
         self._back = {_plain(word) for word in words.back}
         self._clock = clock
-        self._known: OrderedDict[tuple[str, frozenset[Alias]], Contact] = OrderedDict()
+        self._known: OrderedDict[tuple[str, frozenset[Alias], int], Contact] = OrderedDict()
         self._opted: OrderedDict[tuple[str, Alias], tuple[float, Contact | None]] = OrderedDict()
 
     # --- what messaging asks ---
@@ -68,7 +69,7 @@ class Contacts:
         wanted = with_match(list(dict.fromkeys(aliases)))
         if not wanted:
             return None
-        key = (tenant, frozenset(wanted))
+        key = (tenant, frozenset(wanted), self._now_ms() // SEEN_EVERY)
         found = self._known.get(key)
         if found is None:
             found = await self._settled(tenant, wanted, name)
@@ -189,6 +190,7 @@ class Contacts:
                 await self._merge(first, found[1:])
             now = self._now_ms()
             learnt = [self._rows.learnt(tenant, alias, first.id, now) for alias in aliases]
+            learnt.append(self._rows.seen(tenant, first.id, now))
             if name is not None and first.name is None:
                 learnt.append(self._rows.named(tenant, first.id, name, now))
             await self._commit(learnt[0], *learnt[1:])

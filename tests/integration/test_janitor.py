@@ -10,6 +10,7 @@ from tests.support.store import NOW, event, message
 from zapd.errors import Unavailable
 from zapd.janitor import Janitor
 from zapd.jobs.job import Done, Job
+from zapd.model.contact import Alias
 from zapd.store import purge as purge_module
 from zapd.store.purge import Purge
 
@@ -89,3 +90,25 @@ async def test_a_queue_that_cannot_be_cleaned_says_so_after_the_tables_were(worl
     with pytest.raises(Unavailable):
         await a_janitor(world, clean_queue=away).clean(JOB)
     assert await world.messages.history("default", "con_1") == []
+
+
+async def test_contacts_whom_nobody_met_for_long_are_forgotten_and_wishes_for_no_messages_never(world: World) -> None:
+    async def meet(number: str) -> str:
+        found = await world.contacts.known("default", [Alias("phone", number)])
+        assert found is not None
+        return found.id
+
+    quiet, faithful, stopped = [await meet(f"551190000000{n}") for n in range(3)]
+    await world.contacts.opt_out("default", stopped, by="SAIR")
+    for _ in range(9):  # it stays in memory all the time: meeting it must be noted nevertheless
+        world.clock.advance(DAY / 1000)
+        assert await meet("5511900000001") == faithful
+
+    await a_janitor(world, retention={"contacts": 2 * DAY}).clean(JOB)
+
+    kept = await world.contacts.listed("default", opted_out=None, found=None, after=None, limit=9)
+    assert {contact.id for contact in kept} == {faithful, stopped}
+    world.clock.advance(1000 * DAY / 1000)
+    await a_janitor(world, retention={"contacts": 2 * DAY}).clean(JOB)
+    assert await world.contacts.opted_out("default", "5511900000002") is not None
+    assert await meet("5511900000000") != quiet  # its ids are free again

@@ -22,6 +22,8 @@ _COMMANDS = {
     "connections": "connections",
     "send": "messages",
     "messages": "messages",
+    "media": "media",
+    "inbox": "inbox",
     "queues": "queues",
     "jobs": "jobs",
     "dead": "dead",

@@ -48,15 +48,15 @@ class Client:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """One request. Query parameters of None are left out. Fails with the daemon's own words.
+        """One request; a body of bytes goes as it is. Query parameters of None are left out.
 
-        A path in parts may hold slashes in one of them.
+        Fails with the daemon's own words. A path in parts may hold slashes in one of them.
         """
         given = {name: value for name, value in (query or {}).items() if value is not None}
         where = quote(path) if isinstance(path, str) else "".join(f"/{quote(part, safe='')}" for part in path)
         target = where + (f"?{urlencode(given)}" if given else "")
         sent = {"Authorization": f"Bearer {self._key}", "Accept": accept, "Content-Type": "application/json"}
-        content = None if body is None else json.dumps(body).encode()
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         answer = self._exchange(method, target, content, sent | dict(headers or {}))
         if answer.status >= 400:
             raise click.ClickException(_explained(answer))

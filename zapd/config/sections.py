@@ -340,6 +340,8 @@ class RetentionConfig(Section):
     """Ids of files that Meta holds for us; it drops them after 30 days."""
     peers: Positive = 365 * 86_400.0
     """Whom a session wrote to for the first time so long ago; they then count as new people, unless they wrote."""
+    contacts: Annotated[Duration, Field(ge=2 * 86_400)] = 365 * 86_400.0
+    """Contacts that nobody wrote to and who did not write for so long; one who wants no messages stays for ever."""
     numbers: Positive = 7 * 86_400.0
     """How WhatsApp spells numbers; then they are looked up again."""
     completed_jobs: Positive = 3_600.0

@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,8 +76,8 @@ class Files:
         return await asyncio.to_thread(_head, self.path(sha256))
 
     async def drop(self, sha256: str) -> None:
-        """Delete a content that no row names."""
-        await asyncio.to_thread(self.path(sha256).unlink, missing_ok=True)
+        """Delete a content that no row names. A young one stays for the sweep: its row may be under way."""
+        await asyncio.to_thread(_unlink, self.path(sha256), time.time() - YOUNG)
 
     async def sweep(self, known: Callable[[Collection[str]], Awaitable[set[str]]], *, buckets: int = 16) -> int:
         """Delete what no row names, in a few of the directories; each call goes on where the last one ended.
@@ -120,6 +121,12 @@ def _finish(draft: Path, final: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _unlink(path: Path, before: float) -> None:
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime < before:
+            path.unlink()
 
 
 def _head(path: Path) -> bytes:

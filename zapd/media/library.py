@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from zapd.errors import FieldError, InvalidInput
+from zapd.errors import Conflict, FieldError, InvalidInput
 from zapd.ids import Ids
 from zapd.media.fetch import Fetcher
 from zapd.media.files import Files, Kept, TooLarge
@@ -85,13 +85,17 @@ class Library:
         """The file at a URL; the one that was fetched a moment ago is taken again. Raises InvalidInput."""
         now = asyncio.get_running_loop().time()
         until, task = self._fetched.get((tenant, url), (0.0, None))
+        before = task
         if task is None or until < now or (task.done() and (task.cancelled() or task.exception())):
             task = asyncio.create_task(self._fetch(tenant, url, field), name=f"fetch:{tenant}")
             self._fetched[tenant, url] = (now + REMEMBER, task)
             if len(self._fetched) > MAX_REMEMBERED:
                 self._fetched.popitem(last=False)
-        # Shielded: another request may wait for it too.
-        return await asyncio.shield(task)
+        item = await asyncio.shield(task)  # another request may wait for it too
+        if task is before and await self._store.get(tenant, item.id) is None:  # it was deleted meanwhile
+            self._fetched.pop((tenant, url), None)
+            return await self.fetch(tenant, url, field=field)
+        return item
 
     async def _fetch(self, tenant: str, url: str, field: str) -> Media:
         try:
@@ -127,18 +131,39 @@ class Library:
         self._metrics.stored(origin, kept.size)
         return item
 
+    async def delete(self, item: Media) -> None:
+        """Forget a file; its links open nothing any more. Raises Conflict while something needs it.
+
+        Its content goes when no other file has the same: at once, or with a cleanup when it is less than an hour old.
+        """
+        if await self._commit(self._store.dropped(item.tenant, item.id)) is None:
+            needs = "it is still coming in" if item.state is MediaState.PENDING else "a message that waits needs it"
+            raise Conflict(f"file {item.id} cannot be deleted: {needs}")
+        if item.sha256 is not None and not await self._store.known([item.sha256]):
+            await self._files.drop(item.sha256)
+
     # --- out ---
 
     async def attach(
-        self, tenant: str, message_id: str, type_: str, payload: bytes, *, send_at: int | None
+        self,
+        tenant: str,
+        message_id: str,
+        type_: str,
+        payload: bytes,
+        *,
+        send_at: int | None,
+        of_connection: str | None = None,
     ) -> Attached:
-        """Fetch and check every file that a checked payload names. Raises InvalidInput naming field, rule and limit."""
+        """Fetch and check every file that a checked payload names. Raises InvalidInput naming field, rule and limit.
+
+        `of_connection`: what another connection got is not there for this caller.
+        """
         if type_ not in WITH_FILES:
             return Attached(payload, ())
         whole: dict[str, Any] = orjson.loads(payload)
         changes: list[Change] = []
         for place in places(type_, whole):
-            item = await self._item(tenant, place)
+            item = await self._item(tenant, place, of_connection)
             await self._check(place, item)
             place.holder["media_id"] = item.id
             since = max(self._now_ms(), send_at or 0)
@@ -162,12 +187,12 @@ class Library:
             if (media_id := place.holder.get("media_id"))
         }
 
-    async def _item(self, tenant: str, place: Place) -> Media:
+    async def _item(self, tenant: str, place: Place, of_connection: str | None) -> Media:
         if "media_id" not in place.holder or place.holder["media_id"] is None:
             return await self.fetch(tenant, place.holder["url"], field=f"{place.field}.url")
         field, media_id = f"{place.field}.media_id", place.holder["media_id"]
         item = await self._store.get(tenant, media_id)
-        if item is None:
+        if item is None or (of_connection is not None and item.connection_id not in (None, of_connection)):
             raise InvalidInput(FieldError(field, f"there is no file {media_id}"))
         if item.state is not MediaState.READY:
             raise InvalidInput(FieldError(field, f"is {item.state}; only a file that is ready can be sent"))

@@ -43,6 +43,7 @@ class Submit:
     reply_to: str | None = None
     idempotency_key: str | None = None
     fingerprint: bytes | None = None  #: of the request's body; given with `idempotency_key`
+    bound: bool = False  #: by a key that is for this connection only: files that came in on another are not there
 
 
 @record
@@ -59,7 +60,14 @@ class Attach(Protocol):
     """`Library.attach`."""
 
     def __call__(
-        self, tenant: str, message_id: str, type_: str, payload: bytes, *, send_at: int | None
+        self,
+        tenant: str,
+        message_id: str,
+        type_: str,
+        payload: bytes,
+        *,
+        send_at: int | None,
+        of_connection: str | None,
     ) -> Awaitable[Attached]: ...
 
 
@@ -136,7 +144,14 @@ class Messaging:
         if connection.state in (SessionState.CLOSING, SessionState.CLOSED):
             raise Conflict(f"connection {request.connection_id} is {connection.state}")
         message = self._message_of(request, await self._checked(request, connection))
-        files = await self._attach(message.tenant, message.id, message.type, message.payload, send_at=message.send_at)
+        files = await self._attach(
+            message.tenant,
+            message.id,
+            message.type,
+            message.payload,
+            send_at=message.send_at,
+            of_connection=message.connection_id if request.bound else None,
+        )
         message = message if files.payload is message.payload else replace(message, payload=files.payload)
         return Prepared(message, self._send_job(message, at=message.created_at), files.changes)
 

@@ -63,6 +63,9 @@ RANK: Mapping[MessageStatus, int] = {
 #: States that a person may retry from.
 RETRYABLE = frozenset({S.FAILED, S.DLQ, S.HELD, S.EXPIRED})
 
+#: States in which nothing waits for it any more. One that is held waits for a person or a late receipt.
+ENDED = frozenset(MessageStatus) - {S.QUEUED, S.PROCESSING, S.SENDING, S.FAILED, S.HELD}
+
 #: States in which a job for the message must exist: the reconciler puts it back when Redis lost it.
 UNFINISHED = frozenset({S.QUEUED, S.PROCESSING, S.SENDING, S.FAILED})
 

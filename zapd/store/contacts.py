@@ -26,6 +26,7 @@ _OPTED = Update(
     columns=(*_KEY, _C.opted_out_at, _C.opted_out_by, _C.updated_at),
     sets=lambda v: {name: v.c[name] for name in ("opted_out_at", "opted_out_by", "updated_at")},
 )
+_SEEN = Update(table=contacts, columns=(*_KEY, _C.updated_at), sets=lambda v: {"updated_at": v.c.updated_at})
 _GONE = Delete(table=contacts, columns=_KEY)
 _BY_ID = by_key(contacts, _KEY)
 _ALIAS_KEY = (_A.tenant, _A.kind, _A.value)
@@ -100,6 +101,11 @@ class ContactStore:
     def named(tenant: str, contact_id: str, name: str | None, at: int) -> Change:
         """Another name."""
         return Change(_NAMED, (tenant, contact_id, name, at))
+
+    @staticmethod
+    def seen(tenant: str, contact_id: str, at: int) -> Change:
+        """Somebody wrote to them or they wrote: their retention begins anew."""
+        return Change(_SEEN, (tenant, contact_id, at))
 
     @staticmethod
     def opted(tenant: str, contact_id: str, *, out_at: int | None, by: str | None, at: int) -> Change:

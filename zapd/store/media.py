@@ -6,10 +6,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from zapd.model.media import Media, MediaState
-from zapd.store.commands import Change, Delete, Insert, Row, Update, by_key
+from zapd.model.message import ENDED
+from zapd.store.commands import Change, Delete, Insert, Row, Update, among, by_key
 from zapd.store.database import Database
 from zapd.store.reader import Reader
-from zapd.store.tables import media, media_uploads, media_uses
+from zapd.store.tables import media, media_uploads, media_uses, messages
 
 _M = media.c
 _NAMES = tuple(column.name for column in _M)
@@ -34,7 +35,20 @@ _KEPT = Update(
     sets=lambda v: {"kept_from": v.c.kept_from},
     where=lambda v: [_M.kept_from < v.c.kept_from],
 )
+#: Whether a message that has not ended needs a file.
+IN_USE = sa.exists().where(
+    media_uses.c.tenant == media.c.tenant,
+    media_uses.c.media_id == media.c.id,
+    messages.c.tenant == media_uses.c.tenant,
+    messages.c.id == media_uses.c.message_id,
+    ~among(messages.c.status, ENDED),
+)
 _REMOVED = Delete(table=media, columns=_KEY)
+_DROPPED = Delete(
+    table=media,
+    columns=_KEY,
+    where=lambda _: [_M.state != sa.literal_column("'pending'", sa.Text()), ~IN_USE],
+)
 _BY_ID = by_key(media, _KEY)
 
 _USES = media_uses.c
@@ -88,6 +102,11 @@ class MediaStore:
     def removed(tenant: str, media_id: str) -> Change:
         """It is forgotten."""
         return Change(_REMOVED, (tenant, media_id))
+
+    @staticmethod
+    def dropped(tenant: str, media_id: str) -> Change:
+        """The same on request. As a guard it has no row while a message needs it or it is on its way."""
+        return Change(_DROPPED, (tenant, media_id))
 
     @staticmethod
     def uploaded(tenant: str, connection_id: str, media_id: str, provider_id: str, at: int) -> Change:

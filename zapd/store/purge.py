@@ -8,15 +8,18 @@ import sqlalchemy as sa
 
 from zapd.model.batch import BatchState
 from zapd.model.hub import OPEN, ActionState, Progress
-from zapd.model.message import MessageStatus
+from zapd.model.message import ENDED
 from zapd.model.webhook import DeliveryState
 from zapd.store.commands import Change, Condition, Delete, Row, among
 from zapd.store.database import Database
+from zapd.store.media import IN_USE
 from zapd.store.tables import (
     actions,
     attempts,
     batch_jobs,
     batches,
+    contact_aliases,
+    contacts,
     credentials,
     cron_fires,
     deliveries,
@@ -41,22 +44,11 @@ from zapd.store.writer import Writer
 SLICE = 200  #: rows; each is a task on the loop, and this many take about 3 ms
 
 _BEFORE = sa.column("before", sa.BigInteger())
-_ENDED = frozenset(MessageStatus) - {
-    *(MessageStatus.QUEUED, MessageStatus.PROCESSING, MessageStatus.SENDING, MessageStatus.FAILED),
-    MessageStatus.HELD,  # waits for a person or a late receipt
-}
 _UNDELIVERED = frozenset({DeliveryState.PENDING, DeliveryState.RETRYING})
 _WAITED_FOR = sa.exists().where(
     deliveries.c.tenant == events.c.tenant,
     deliveries.c.event_id == events.c.id,
     among(deliveries.c.state, _UNDELIVERED),
-)
-_IN_USE = sa.exists().where(
-    media_uses.c.tenant == media.c.tenant,
-    media_uses.c.media_id == media.c.id,
-    messages.c.tenant == media_uses.c.tenant,
-    messages.c.id == media_uses.c.message_id,
-    ~among(messages.c.status, _ENDED),
 )
 _USES = Delete(table=media_uses, columns=(media_uses.c.tenant, media_uses.c.message_id))
 _UNROUTED = sa.exists().where(
@@ -73,7 +65,13 @@ _ATTEMPTS = Delete(table=attempts, columns=(attempts.c.tenant, attempts.c.delive
 
 
 _MEMBERS = Delete(table=batch_jobs, columns=(batch_jobs.c.tenant, batch_jobs.c.batch_id))
-_TOGETHER = {deliveries.name: _ATTEMPTS, messages.name: _USES, batches.name: _MEMBERS}
+_ALIASES = Delete(table=contact_aliases, columns=(contact_aliases.c.tenant, contact_aliases.c.contact_id))
+_TOGETHER = {
+    deliveries.name: _ATTEMPTS,
+    messages.name: _USES,
+    batches.name: _MEMBERS,
+    contacts.name: _ALIASES,
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class _Rule:
 
 
 _RULES = (
-    _Rule(messages.c.created_at, (among(messages.c.status, _ENDED),)),
+    _Rule(messages.c.created_at, (among(messages.c.status, ENDED),)),
     # Its primary key is the place in the log.
     _Rule(events.c.created_at, (~_WAITED_FOR, ~_UNROUTED, ~_TO_BE_DONE), key=(events.c.tenant, events.c.id)),
     _Rule(deliveries.c.finished_at, (among(deliveries.c.state, frozenset(DeliveryState) - _UNDELIVERED),)),
@@ -112,7 +110,8 @@ _RULES = (
     _Rule(numbers.c.resolved_at),
     _Rule(peers.c.first_out_at),
     _Rule(logins.c.seen_at),
-    _Rule(media.c.kept_from, (~_IN_USE,)),
+    _Rule(contacts.c.updated_at, (contacts.c.opted_out_at.is_(None),)),  # a wish for no messages never grows old
+    _Rule(media.c.kept_from, (~IN_USE,)),
     _Rule(media_uploads.c.uploaded_at),
 )
 

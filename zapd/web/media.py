@@ -89,12 +89,8 @@ async def content(request: web.Request) -> web.StreamResponse:
 
 async def link(request: web.Request) -> web.Response:
     """What is known of a file, and a new link to it."""
-    media_id = request.match_info["id"]
-    tenant = key_of(request).tenant
-    item = await request.app[need.MEDIA_ROWS].get(tenant, media_id)
-    if item is None or not visible(request, item.connection_id):
-        raise NotFound(f"there is no file {media_id}")
-    made = request.app[need.MEDIA_LINKS].make(tenant, media_id) if item.state is MediaState.READY else None
+    item = await _visible(request)
+    made = request.app[need.MEDIA_LINKS].make(item.tenant, item.id) if item.state is MediaState.READY else None
     return answer(
         LinkAnswer(
             id=item.id,
@@ -108,6 +104,20 @@ async def link(request: web.Request) -> web.Response:
             expires_at=iso(made.expires_at) if made else None,
         )
     )
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete a file that no waiting message needs."""
+    await request.app[need.LIBRARY].delete(await _visible(request))
+    return web.Response(status=204)
+
+
+async def _visible(request: web.Request) -> Media:
+    media_id = request.match_info["id"]
+    item = await request.app[need.MEDIA_ROWS].get(key_of(request).tenant, media_id)
+    if item is None or not visible(request, item.connection_id):
+        raise NotFound(f"there is no file {media_id}")
+    return item
 
 
 async def _part(request: web.Request) -> BodyPartReader:

@@ -13,6 +13,7 @@ from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailabl
 from zapd.messaging.accounts import SEND
 from zapd.messaging.bulk import BulkRequest
 from zapd.messaging.submit import Submit
+from zapd.model.access import ApiKey
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import SessionState
 from zapd.web import answers, bodies, problems
@@ -87,7 +88,7 @@ async def send(request: web.Request) -> web.Response:
     idempotency_key = bodies.idempotency_key(request)
     fingerprint = hashlib.sha256(await bodies.whole(request)).digest() if idempotency_key else None
     submitted = await request.app[need.MESSAGING].submit(
-        _submit_of(key.tenant, connection_id, body, idempotency_key, fingerprint)
+        _submit_of(key, connection_id, body, idempotency_key, fingerprint)
     )
     shown = {"id": submitted.id, "status": submitted.status, "job_id": submitted.job_id}
     return answer(shown, 202, {"Idempotency-Replayed": "true"} if submitted.repeated else None)
@@ -104,7 +105,7 @@ async def bulk(request: web.Request) -> web.Response:
         BulkRequest(
             tenant=key.tenant,
             connection_id=connection_id,
-            items=[_item(key.tenant, connection_id, item) for item in body.messages],
+            items=[_item(key, connection_id, item) for item in body.messages],
             idempotency_key=idempotency_key,
             fingerprint=hashlib.sha256(await request.read()).digest() if idempotency_key else None,
         )
@@ -112,10 +113,10 @@ async def bulk(request: web.Request) -> web.Response:
     return answer({"data": results}, 202, {"Idempotency-Replayed": "true"} if repeated else None)
 
 
-def _item(tenant: str, connection_id: str, item: Any) -> Submit | InvalidInput:
+def _item(key: ApiKey, connection_id: str, item: Any) -> Submit | InvalidInput:
     try:
         body = bodies.SendMessage.model_validate_json(orjson.dumps(item))
-        return _submit_of(tenant, connection_id, body)
+        return _submit_of(key, connection_id, body)
     except ValidationError as error:
         return problems.of_validation(error)
     except (InvalidInput, orjson.JSONEncodeError) as error:
@@ -123,14 +124,14 @@ def _item(tenant: str, connection_id: str, item: Any) -> Submit | InvalidInput:
 
 
 def _submit_of(
-    tenant: str,
+    key: ApiKey,
     connection_id: str,
     body: bodies.SendMessage,
     idempotency_key: str | None = None,
     fingerprint: bytes | None = None,
 ) -> Submit:
     return Submit(
-        tenant=tenant,
+        tenant=key.tenant,
         connection_id=connection_id,
         to=body.to,
         type=body.type,
@@ -142,6 +143,7 @@ def _submit_of(
         reply_to=body.reply_to,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
+        bound=key.connection_id is not None,
     )
 
 

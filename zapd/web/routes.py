@@ -90,6 +90,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/inbox/{id}/process", inbox.process, CONTROL, answer=inbox.ProcessedAnswer, status=202, bound=True),
     Route("GET", "/media/{id}", media.content, None, query=media.LinkQuery, media="application/octet-stream"),
     Route("GET", "/media/{id}/link", media.link, READ, answer=media.LinkAnswer, bound=True),
+    Route("DELETE", "/media/{id}", media.delete, CONTROL, status=204, bound=True),
     Route("GET", "/messages/{id}", messages.show, READ, answer=answers.MessageAnswer, bound=True),
     Route("GET", "/messages/{id}/timeline", messages.timeline, READ, answer=messages.Timeline, bound=True),
     Route(

@@ -1,6 +1,7 @@
 """Files of messages: fetched and checked at accept, found at send."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.integration.messaging.world import World
 from tests.support.kinds import CONTENTS
 from tests.support.receiver import Receiver, Reply
-from zapd.errors import InvalidInput
+from zapd.errors import Conflict, InvalidInput
 from zapd.jobs.job import Done, Retry
 from zapd.messaging.submit import Submitted
 from zapd.model.media import Media
@@ -70,6 +71,38 @@ async def test_a_file_is_fetched_when_its_message_is_accepted(world: World, site
 async def test_many_messages_with_one_url_fetch_it_once(world: World, site: Receiver) -> None:
     await asyncio.gather(*(send(world, url=f"{site.url}/cat.jpg") for _ in range(20)))
     assert len(site.received) == 1
+
+
+async def test_a_url_whose_file_was_deleted_is_fetched_anew(world: World, site: Receiver) -> None:
+    first = await world.message((await send(world, url=f"{site.url}/cat.jpg")).id)
+    item = await world.media.get("default", orjson.loads(first.payload)["media_id"])
+    assert item is not None
+    with pytest.raises(Conflict, match="a message that waits needs it"):
+        await world.library.delete(item)
+    await world.messaging.cancel("default", first.id)
+    await world.library.delete(item)
+    again = await world.message((await send(world, url=f"{site.url}/cat.jpg")).id)
+    assert orjson.loads(again.payload)["media_id"] != item.id
+    assert len(site.received) == 2
+
+
+async def test_a_content_goes_with_the_last_file_that_has_it(world: World) -> None:
+    first, second = await uploaded(world), await uploaded(world)
+    assert first.sha256 is not None
+    path = world.files.path(first.sha256)
+    os.utime(path, (1, 1))
+    await world.library.delete(first)
+    assert path.exists()
+    await world.library.delete(second)
+    assert not path.exists()
+
+
+async def test_a_content_that_came_a_moment_ago_stays_for_whoever_brings_it_now(world: World) -> None:
+    item = await uploaded(world)
+    await world.library.delete(item)
+    assert item.sha256 is not None
+    assert world.files.path(item.sha256).exists()
+    assert await world.media.get("default", item.id) is None
 
 
 async def test_a_fetch_that_failed_is_tried_again(world: World, site: Receiver) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import eventually
 from tests.support.daemon import COMMAND, Daemon
+from tests.support.kinds import CONTENTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -123,3 +125,34 @@ async def test_a_daemon_that_is_away_is_exit_code_1(daemon: Daemon) -> None:
 async def test_address_and_key_are_found_by_the_configuration(daemon: Daemon) -> None:
     environ = {"ZAPD_URL": "", "ZAPD_API_KEY": "", "ZAPD_HTTP__LISTEN": f"127.0.0.1:{daemon.port}"}
     assert (await zapd(daemon, "status", "--state-dir", str(daemon.state), **environ))[0] == 0
+
+
+async def test_files_go_in_and_out(daemon: Daemon, tmp_path: Path) -> None:
+    mime, content = CONTENTS["image"]
+    file = tmp_path / "gato.jpg"
+    file.write_bytes(content)
+    made = await asked(daemon, "media", "upload", str(file))
+    assert (made["mime"], made["filename"]) == (mime, "gato.jpg")
+    assert (await asked(daemon, "media", "show", made["id"]))["state"] == "ready"
+    copy = tmp_path / "copy.jpg"
+    assert (await asked(daemon, "media", "download", made["id"], "--output", str(copy)))["size"] == len(content)
+    assert copy.read_bytes() == content
+    code, _, err = await zapd(daemon, "media", "download", made["id"], "--output", str(copy))
+    assert (code, "exists" in err) == (1, True)
+    assert (await zapd(daemon, "media", "delete", made["id"]))[0] == 0
+    code, _, err = await zapd(daemon, "media", "show", made["id"])
+    assert (code, "there is no file" in err) == (1, True)
+
+
+async def test_the_inbox_is_listed_shown_and_read_again(daemon: Daemon, connection: str) -> None:
+    wrote = {"from": "5511977776666", "type": "text", "payload": {"text": "oi"}}
+    assert (await daemon.call("POST", f"/sandbox/{connection}/inbound", wrote))[0] == 202
+
+    async def kept() -> Any:
+        return (await asked(daemon, "inbox", "list", "--connection", connection, "--read"))["data"]
+
+    row = (await eventually(kept))[0]
+    assert "oi" in (await asked(daemon, "inbox", "show", row["id"]))["raw"]
+    assert (await zapd(daemon, "inbox"))[0] == 0
+    assert len((await asked(daemon, "inbox", "process", row["id"]))["job_ids"]) == 1
+    assert (await zapd(daemon, "inbox", "process", "inb_none"))[0] == 1

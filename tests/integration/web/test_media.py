@@ -1,11 +1,13 @@
 """Upload and signed links, over HTTP."""
 
 import hashlib
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
+from tests.support import eventually
 from tests.support.daemon import Daemon
 from tests.support.kinds import CONTENTS
 
@@ -106,3 +108,66 @@ async def test_an_upload_is_sent_and_reaches_the_network(daemon: Daemon, connect
     body["payload"] = {"media_id": "med_none"}
     status, refused = await daemon.call("POST", f"/connections/{connection}/send", body)
     assert (status, refused["errors"][0]["field"]) == (422, "payload.media_id")
+
+
+async def test_a_file_is_deleted_and_its_link_opens_nothing(daemon: Daemon) -> None:
+    made = await upload(daemon)
+    path = await link(daemon, made["id"])
+    assert (await daemon.call("DELETE", f"/media/{made['id']}"))[0] == 204
+    assert (await read(daemon, path))[0] == 404
+    for method, where in (("GET", "/link"), ("DELETE", "")):
+        assert (await daemon.call(method, f"/media/{made['id']}{where}"))[0] == 404
+
+
+async def test_a_file_that_a_waiting_message_needs_stays(daemon: Daemon, connection: str) -> None:
+    made = await upload(daemon)
+    later = {
+        "to": "5511999998888",
+        "type": "image",
+        "payload": {"media_id": made["id"]},
+        "send_at": "2099-01-01T00:00Z",
+    }
+    _, sent = await daemon.call("POST", f"/connections/{connection}/send", later)
+    status, problem = await daemon.call("DELETE", f"/media/{made['id']}")
+    assert (status, "a message that waits needs it" in problem["detail"]) == (409, True)
+    assert (await daemon.call("DELETE", f"/messages/{sent['id']}"))[0] == 200
+    assert (await daemon.call("DELETE", f"/media/{made['id']}"))[0] == 204
+
+
+async def test_a_bound_key_knows_nothing_of_another_connections_files(daemon: Daemon, connection: str) -> None:
+    other = "other-files"
+    await daemon.connect(id=other)
+    made = await upload(daemon)
+    wrote = {"from": "5511977776666", "type": "image", "payload": {"media_id": made["id"]}}
+    assert (await daemon.call("POST", f"/sandbox/{other}/inbound", wrote))[0] == 202
+
+    async def came() -> str | None:
+        _, page = await daemon.call("GET", f"/connections/{other}/messages?direction=inbound")
+        found = [message["payload"]["media_id"] for message in page["data"]]
+        ready = found and (await daemon.call("GET", f"/media/{found[0]}/link"))[1]["state"] == "ready"
+        return str(found[0]) if ready else None
+
+    theirs = await eventually(came)
+    body = {"label": "x", "scopes": ["read", "send", "control"], "connection_id": connection}
+    _, key = await daemon.call("POST", "/keys", body)
+    headers = {"Authorization": f"Bearer {key['key']}"}
+
+    async def tried(media_id: object, path: str = "send", **more: object) -> tuple[int, Any]:
+        message = {"to": "5511999998888", "type": "image", "payload": {"media_id": media_id}}
+        body = {"messages": [message]} if path == "send/bulk" else message
+        return await daemon.call("POST", f"/connections/{connection}/{path}", body, headers=headers)
+
+    named, unknown = await tried(theirs), await tried("med_none")
+    assert named[0] == unknown[0] == 422
+    assert named[1]["errors"] == [{"field": "payload.media_id", "rule": f"there is no file {theirs}"}]
+    _, results = await tried(theirs, "send/bulk")
+    assert results["data"][0]["errors"][0]["rule"] == f"there is no file {theirs}"
+    for method, where in (("GET", "/link"), ("DELETE", "")):
+        assert (await daemon.call(method, f"/media/{theirs}{where}", headers=headers))[0] == 404
+    assert (await tried(made["id"]))[0] == 202  # an upload is the tenant's
+    _, anybody = await daemon.call(
+        "POST",
+        f"/connections/{connection}/send",
+        {"to": "5511999998888", "type": "image", "payload": {"media_id": theirs}},
+    )
+    assert anybody["status"] == "queued"  # a key of the whole tenant may pass it on

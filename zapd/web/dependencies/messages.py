@@ -68,6 +68,8 @@ class Library(Protocol):
         self, tenant: str, chunks: AsyncIterator[bytes], *, mime: str | None, filename: str | None
     ) -> Media: ...
 
+    async def delete(self, item: Media) -> None: ...
+
 
 class MediaRows(Protocol):
     """The stored records of files."""
