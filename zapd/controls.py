@@ -6,16 +6,17 @@ the file until it is given back (`null`); a reload of the file changes the other
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import structlog
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from zapd.config import Config
-from zapd.config.queues import QueueConfig
+from zapd.config.queues import QueueConfig, TenantLimits
+from zapd.config.sections import JobsConfig
 from zapd.errors import FieldError, InvalidInput, Unavailable
 from zapd.jobs.broker import Broker, Pauses
 from zapd.jobs.dispatcher import Dispatcher
@@ -42,8 +43,8 @@ CHANGEABLE = (
 )
 MOST_PAUSED = 10_000  #: lanes, and kinds, of one queue
 LOOK_EVERY = 5.0  #: seconds between looks for what other daemons changed
-_TOTAL = "jobs"  # the setting that holds `max_in_flight` of a whole daemon
-_RANGE = (1, 1_000_000)
+OF_ALL = ("max_in_flight", "rate", "burst", "tenant_rate", "tenant_burst", "tenant_max_in_flight", "tenants")
+_OF_ALL = "jobs"  # the setting that holds what was changed of these
 
 
 @dataclass(kw_only=True)
@@ -73,7 +74,10 @@ class Kept:
 
 
 class Controls:
-    """A Service. `apply` tells the engine a queue's settings, with the names of those that were changed here."""
+    """A Service. `apply` tells the engine a queue's settings, with the names of those that were changed here.
+
+    `apply_all` tells it the limits over all queues.
+    """
 
     name = "controls"
 
@@ -86,6 +90,7 @@ class Controls:
         broker: Broker,
         dispatcher: Callable[[], Dispatcher],
         apply: Callable[[str, QueueConfig, frozenset[str]], None],
+        apply_all: Callable[[JobsConfig], None],
     ) -> None:
         self._config = config
         self._settings = settings
@@ -93,14 +98,16 @@ class Controls:
         self._broker = broker
         self._dispatcher = dispatcher
         self._apply = apply
+        self._apply_all = apply_all
         self._kept = {name: Kept() for name in config.queues}
         self._odd: dict[str, Pauses] = {}  # what Redis had otherwise than SQL at the last look
-        self._total: int | None = None
+        self.changed_of_all: Mapping[str, Any] = {}  #: limits over all queues, as they were given
         self._known = False
         self._holding = False  # all is paused here, and not yet in SQL and Redis
         self._turn = asyncio.Lock()
         self._stopping = asyncio.Event()
         self.queues: dict[str, QueueConfig] = dict(config.queues)  #: as they are now; the dictionary stays the same
+        self.of_all: JobsConfig = config.jobs  #: as it is now
 
     # --- limits ---
 
@@ -119,18 +126,17 @@ class Controls:
             self._effective(queue, limits)
             await self._save(queue, Kept(limits=limits, paused=kept.paused, kinds=kept.kinds, lanes=kept.lanes))
 
-    @property
-    def max_in_flight(self) -> int:
-        """Jobs at once over all queues of a daemon."""
-        return self._total or self._config.jobs.max_in_flight
-
-    async def limit_all(self, max_in_flight: int | None) -> None:
-        """Another limit over all queues of each daemon; None takes the file's. Raises InvalidInput."""
-        if max_in_flight is not None and not _RANGE[0] <= max_in_flight <= _RANGE[1]:
-            raise InvalidInput(FieldError("max_in_flight", f"should be {_RANGE[0]} to {_RANGE[1]:,}"))
+    async def change_all(self, changes: Mapping[str, Any]) -> None:
+        """Other limits over all queues; None takes the file's, and so it does for a tenant. Raises InvalidInput."""
         async with self._turn:
-            await self._commit(self._settings.put(_TOTAL, orjson.dumps(max_in_flight)))
-            self._take_total(max_in_flight)
+            changed = {**self.changed_of_all, **changes}
+            if changes.get("tenants"):
+                tenants = {**(self.changed_of_all.get("tenants") or {}), **changes["tenants"]}
+                changed["tenants"] = {name: given for name, given in tenants.items() if given is not None} or None
+            changed = {name: value for name, value in changed.items() if value is not None}
+            self._effective_of_all(changed)
+            await self._commit(self._settings.put(_OF_ALL, orjson.dumps(changed)))
+            self._take_all(changed)
 
     def reload(self, config: Config) -> None:
         """A new file: what was changed here stays."""
@@ -138,7 +144,7 @@ class Controls:
         for name in self._kept:
             if name in config.queues:  # taken out of the file: it goes on as it is until a restart
                 self._take(name, self._kept[name])
-        self._take_total(self._total)
+        self._take_all(self.changed_of_all)
 
     # --- pauses ---
 
@@ -221,8 +227,8 @@ class Controls:
             value = await self._settings.get(_name(name))
             if value is not None:
                 self._take(name, Kept.of(value))
-        value = await self._settings.get(_TOTAL)
-        self._take_total(orjson.loads(value) if value else None)
+        value = await self._settings.get(_OF_ALL)
+        self._take_all(orjson.loads(value) if value else {})
         self._known = True
 
     async def _save(self, queue: str, kept: Kept) -> None:
@@ -240,15 +246,36 @@ class Controls:
         self.queues[queue] = now
         self._apply(queue, now, frozenset(kept.limits))
 
-    def _take_total(self, total: int | None) -> None:
-        self._total = total
-        self._dispatcher().limit(self.max_in_flight)
+    def _take_all(self, changed: Mapping[str, Any]) -> None:
+        try:
+            now = self._effective_of_all(changed)
+        except InvalidInput as error:
+            log.error("controls.limits_refused", reason=str(error))
+            now, changed = self._config.jobs, {}
+        self.changed_of_all = changed
+        if now != self.of_all or not self._known:
+            self.of_all = now
+            self._apply_all(now)
+
+    def _effective_of_all(self, changed: Mapping[str, Any]) -> JobsConfig:
+        try:
+            given = JobsConfig.model_validate(dict(changed))
+        except ValidationError as error:
+            raise InvalidInput(
+                *[_refused(JobsConfig, found["loc"], found["msg"]) for found in error.errors()]
+            ) from None
+        values = {name: getattr(given, name) for name in changed}
+        if "tenants" in values:
+            values["tenants"] = {**self._config.jobs.tenants, **values["tenants"]}
+        return self._config.jobs.model_copy(update=values)
 
     def _effective(self, queue: str, limits: Mapping[str, Any]) -> QueueConfig:
         try:
             given = QueueConfig.model_validate(dict(limits))
         except ValidationError as error:
-            raise InvalidInput(*[_refused(found["loc"][0], found["msg"]) for found in error.errors()]) from None
+            raise InvalidInput(
+                *[_refused(QueueConfig, found["loc"], found["msg"]) for found in error.errors()]
+            ) from None
         if strange := set(limits).difference(CHANGEABLE):
             raise InvalidInput(*[FieldError(name, f"one of {', '.join(CHANGEABLE)}") for name in sorted(strange)])
         now = self._config.queues[queue].model_copy(update={name: getattr(given, name) for name in limits})
@@ -298,10 +325,14 @@ def _switch(among: set[str], name: str, paused: bool, what: str) -> None:
         among.add(name)
 
 
-def _refused(name: Any, message: str) -> FieldError:
+def _refused(kind: type[BaseModel], at: Sequence[Any], message: str) -> FieldError:
     """With the whole range, where there is one."""
-    known = QueueConfig.model_fields.get(name)
+    name = ".".join(map(str, at))
+    if kind is JobsConfig and at[0] == "tenants" and len(at) > 2:
+        kind, at = TenantLimits, at[2:]
+    known = kind.model_fields.get(at[0])
     bounds = {type(bound).__name__: bound for bound in known.metadata} if known else {}
     if "Ge" in bounds and "Le" in bounds:
-        return FieldError(str(name), f"should be a number from {bounds['Ge'].ge} to {bounds['Le'].le:,}")
-    return FieldError(str(name), f"one of {', '.join(CHANGEABLE)}" if known is None else message)
+        return FieldError(name, f"should be a number from {bounds['Ge'].ge} to {bounds['Le'].le:,}")
+    among = OF_ALL if kind is JobsConfig else tuple(kind.model_fields) if kind is TenantLimits else CHANGEABLE
+    return FieldError(name, f"one of {', '.join(among)}" if known is None else message.removeprefix("Value error, "))

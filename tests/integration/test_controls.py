@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,13 +10,15 @@ from tests.integration.jobs.engine import Engine
 from tests.support.redis_server import RedisServer
 from zapd.config import Config, load
 from zapd.config.queues import QueueConfig
+from zapd.config.sections import JobsConfig
 from zapd.controls import Controls
 from zapd.errors import InvalidInput, Unavailable
 from zapd.jobs.broker import Pauses
 from zapd.jobs.client import connect
 from zapd.jobs.dispatcher import Dispatcher
 from zapd.jobs.scripts import Scripts
-from zapd.parts.queues import settings_of
+from zapd.jobs.settings import SharedLimits, TenantLimits
+from zapd.parts.queues import settings_of, shared_of
 from zapd.store.commands import Change, Row
 from zapd.store.settings import SettingStore
 
@@ -58,7 +61,12 @@ class Daemon:
             broker=self.engine.broker,
             dispatcher=lambda: self.dispatcher,
             apply=lambda name, queue, _changed: self.told.update({name: queue}),
+            apply_all=self._limit,
         )
+
+    def _limit(self, jobs: JobsConfig) -> None:
+        self.dispatcher.limit(jobs.max_in_flight)
+        self.shared = shared_of(jobs)
 
     async def look(self) -> None:
         await self.controls._load()
@@ -131,7 +139,7 @@ async def test_a_second_daemon_and_a_new_start_hold_the_same(
     daemon: Daemon, rows: Rows, redis_server: RedisServer, config: Config
 ) -> None:
     await daemon.controls.change(SEND, {"concurrency": 6})
-    await daemon.controls.limit_all(77)
+    await daemon.controls.change_all({"max_in_flight": 77, "tenants": {"acme": {"max_in_flight": 3}}})
     await daemon.controls.pause(SEND, lane="con_1")
     await daemon.controls.pause("message:status", kind="slow")
     await daemon.controls.pause("session:init")
@@ -140,7 +148,8 @@ async def test_a_second_daemon_and_a_new_start_hold_the_same(
     await other.look()
 
     assert other.told[SEND].concurrency == 6
-    assert other.controls.max_in_flight == other.dispatcher._max_in_flight == 77
+    assert other.controls.of_all.max_in_flight == other.dispatcher._max_in_flight == 77
+    assert other.shared.own == {"acme": TenantLimits(max_in_flight=3)}
     assert other.controls.pauses() == {
         SEND: Pauses(lanes=frozenset({"con_1"})),
         "message:status": Pauses(kinds=frozenset({"slow"})),
@@ -212,10 +221,47 @@ async def test_pause_all_without_a_database_holds_here_and_is_tried_again(daemon
     assert daemon.controls.pauses() == {}
 
 
-@pytest.mark.parametrize("total", [0, -1, 1_000_001])
-async def test_an_impossible_limit_over_all_queues_is_refused(daemon: Daemon, total: int) -> None:
-    with pytest.raises(InvalidInput, match="1 to 1,000,000"):
-        await daemon.controls.limit_all(total)
+@pytest.mark.parametrize(
+    ("changes", "field", "rule"),
+    [
+        ({"max_in_flight": 0}, "max_in_flight", "1 to 1,000,000"),
+        ({"max_in_flight": -1}, "max_in_flight", "1 to 1,000,000"),
+        ({"max_in_flight": 1_000_001}, "max_in_flight", "1 to 1,000,000"),
+        ({"rate": "0/s"}, "rate", "10/s"),
+        ({"burst": 0}, "burst", "1 to 10,000"),
+        ({"tenant_max_in_flight": 0}, "tenant_max_in_flight", "1"),
+        ({"tenants": {"acme": {"rate": "much"}}}, "tenants.acme.rate", "10/s"),
+        ({"tenants": {"acme": {"burst": 0}}}, "tenants.acme.burst", "1 to 10,000"),
+        ({"tenants": {"acme": {"speed": 1}}}, "tenants.acme.speed", "rate, burst, max_in_flight"),
+    ],
+)
+async def test_an_impossible_limit_over_all_queues_is_refused(
+    daemon: Daemon, rows: Rows, changes: dict[str, Any], field: str, rule: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await daemon.controls.change_all(changes)
+    assert [(found.field, rule in found.rule) for found in refused.value.fields] == [(field, True)]
+    assert rows.values == {}
+
+
+async def test_limits_over_all_queues_are_changed_one_by_one_and_given_back(daemon: Daemon, config: Config) -> None:
+    acme = {"rate": "60/min", "max_in_flight": 2}
+    await daemon.controls.change_all({"rate": "6000/min", "tenants": {"acme": acme, "zeta": {"burst": 2}}})
+    await daemon.controls.change_all({"tenant_max_in_flight": 9, "tenants": {"zeta": None}})
+
+    assert daemon.shared == SharedLimits(
+        rate_per_minute=6000,
+        tenant=TenantLimits(max_in_flight=9),
+        own={"acme": TenantLimits(rate_per_minute=60, max_in_flight=2)},
+    )
+    assert daemon.controls.changed_of_all["tenants"] == {"acme": acme}
+
+    file = config.jobs.model_copy(update={"rate": 300.0, "burst": 7})
+    daemon.controls.reload(config.model_copy(update={"jobs": file}))
+    assert (daemon.shared.rate_per_minute, daemon.shared.burst) == (6000, 7)
+
+    await daemon.controls.change_all({"rate": None, "tenant_max_in_flight": None, "tenants": None})
+    assert daemon.shared == SharedLimits(rate_per_minute=300, burst=7)
 
 
 async def test_a_limit_that_the_file_makes_impossible_is_dropped_not_fatal(daemon: Daemon, config: Config) -> None:

@@ -61,6 +61,23 @@ def set_limits(api: Client, out: Output, queue: str, limits: tuple[str, ...]) ->
 
 
 @queues.command()
+@click.argument("limits", nargs=-1, metavar="[LIMIT=VALUE…]")
+@click.option("--tenant", help="The limits of this tenant: rate, burst, max_in_flight.")
+@client_command
+def limits(api: Client, out: Output, limits: tuple[str, ...], tenant: str | None) -> None:
+    """Limits over all queues, of all jobs and of each tenant: shown, or changed, such as tenant_rate=600/min.
+
+    An empty value takes the file's again. With --tenant all three of the tenant's limits are set; without any
+    LIMIT=VALUE it is given back to those of all.
+    """
+    changes: Any = dict(_limit(limit) for limit in limits)
+    if tenant:
+        changes = {"tenants": {tenant: changes or None}}
+    found = (api.call("PATCH", "/queues", changes) if changes else api.call("GET", "/queues/limits")).data
+    out.one(found)
+
+
+@queues.command()
 @click.argument("queue")
 @click.option("--after", help="Continue here.")
 @client_command

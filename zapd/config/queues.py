@@ -18,7 +18,18 @@ NAME = r"^[a-z][a-z0-9_.-]*(:[a-z0-9_.-]+)*$"  #: no braces: the name is the has
 MAX_NAME = 64
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
-MaybeCount = Annotated[Count | None, BeforeValidator(lambda value: None if value == "" else value)]
+
+
+def _maybe_count(value: object) -> object:
+    if value == "" or value is None:
+        return None
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value  # the environment holds text
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 10_000:
+        raise ValueError('should be a number from 1 to 10,000, or "" for no limit')
+    return number
+
+
+MaybeCount = Annotated[int | None, BeforeValidator(_maybe_count)]
 
 
 def _duration_or_none(value: object) -> object:
@@ -41,6 +52,16 @@ class RetryRule(BaseModel):
         if not isinstance(value, dict):
             raise ValueError('should be "never" or a table such as { attempts = 10, backoff = "30s" }')
         return value
+
+
+class TenantLimits(BaseModel):
+    """What one tenant may do, over all queues. A rate per minute; None means no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate: Rate = None
+    burst: Count = 1
+    max_in_flight: MaybeCount = None
 
 
 class QueueConfig(BaseModel):
@@ -70,6 +91,8 @@ class QueueConfig(BaseModel):
     """Jobs that may start at once before the rate holds them back."""
     max_in_flight: MaybeCount = None
     """Jobs at once over all daemons; "" for each daemon's own max_concurrency only."""
+    shared_limits: bool = True
+    """Whether its jobs count for the limits over all queues ([jobs] rate, tenant_rate …), and wait for them."""
     lane_cap: Count = 1
     """Jobs of one lane at once; 1 keeps a lane's order."""
     lane_rate: Rate = None
@@ -120,7 +143,9 @@ _ROWS = {
     "maintenance:cleanup": (1, 1, 1, 1, "0s", "600s"),
 }
 _COLUMNS = ("priority", "concurrency", "max_concurrency", "attempts", "backoff", "timeout")
+_ALWAYS = ("session:init", "session:close", "maintenance:cleanup")  # these keep no customer's work: no limit holds them
 
 BUILT_IN: Mapping[str, QueueConfig] = {
-    name: QueueConfig.model_validate(dict(zip(_COLUMNS, row, strict=True))) for name, row in _ROWS.items()
+    name: QueueConfig.model_validate({**dict(zip(_COLUMNS, row, strict=True)), "shared_limits": name not in _ALWAYS})
+    for name, row in _ROWS.items()
 }

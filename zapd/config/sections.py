@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from zapd.config.hub import Defined
-from zapd.config.queues import BUILT_IN, QueueConfig
+from zapd.config.queues import BUILT_IN, MaybeCount, QueueConfig, TenantLimits
 from zapd.config.schedules import ScheduleConfig
 from zapd.config.values import (
     CronLine,
@@ -31,6 +31,7 @@ from zapd.config.values import (
 
 Positive = Annotated[Duration, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Few = Annotated[int, Field(ge=1, le=10_000)]
 Whole = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -136,8 +137,20 @@ class LimitsConfig(Section):
 class JobsConfig(Section):
     """The job engine as a whole; each queue has a section of its own."""
 
-    max_in_flight: Count = 400
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 400
     """Jobs that run at once in this daemon over all queues; the urgent queues get the slots first."""
+    rate: Rate = None
+    """Starts of jobs over all queues and daemons, such as "6000/min"; "" for no limit."""
+    burst: Few = 1
+    """Jobs that may start at once before that rate holds them back."""
+    tenant_rate: Rate = None
+    """Starts of jobs of each tenant, over all queues and daemons; "" for no limit."""
+    tenant_burst: Few = 1
+    """Jobs of a tenant that may start at once before its rate holds them back."""
+    tenant_max_in_flight: MaybeCount = None
+    """Jobs of each tenant at once, over all queues and daemons; "" for no limit."""
+    tenants: Mapping[str, TenantLimits] = {}
+    """The same for single tenants instead: { acme = { rate = "600/min", burst = 10, max_in_flight = 5 } }."""
     heartbeat: Positive = 4.0
     """How often a daemon says in Redis that it is alive."""
     lease: Positive = 15.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import count, groupby
 from operator import attrgetter
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -18,7 +18,8 @@ from zapd.jobs.inspect import Inspector, JobPage, JobView, LanePage, QueueStats,
 from zapd.jobs.job import Job
 from zapd.jobs.metrics import JobMetrics
 from zapd.jobs.scripts import Scripts
-from zapd.jobs.settings import QueueSettings
+from zapd.jobs.settings import QueueSettings, SharedLimits
+from zapd.jobs.shared import Shared
 
 log = structlog.get_logger("zapd.jobs")
 
@@ -58,6 +59,9 @@ class Claim(NamedTuple):
     more: bool
     wait: float | None
     ready: int = 0  #: about how many more could be claimed now
+    shut: bool = False  #: the rate over all queues let none go; no other queue's jobs can go before `wait` either
+    held: bool = False  #: jobs wait for their tenant's limit over all queues
+    capped: bool = False  #: and one just met its limit of jobs at once: any queue's finish may let it go on
 
 
 class Finished(NamedTuple):
@@ -113,6 +117,7 @@ class Broker:
         self._kept_ms = round(completed_for * 1000), round(dead_for * 1000)
         self._aged_ms = round(aged_after * 1000)
         self._limits = {queue.name: _limits(queue) for queue in queues}
+        self._shared = Shared(queues, lease_ms=self._ttl_ms)
         self._claims = count(1)
         self._paused: set[str] = set()  # as last seen; upkeep looks every few seconds
         self._lost = False
@@ -151,10 +156,7 @@ class Broker:
     async def claim(self, queue: str, free: int) -> Claim:
         """At most `free` jobs, the most urgent first. After Unavailable call `recover` before the next claim."""
         number = next(self._claims)
-        limits = self._limits[queue]
-        more, wait, flat, ready = await self._call(
-            "claim", queue, self.consumer, number, min(free, _BATCH), self._ttl_ms, *limits, self._aged_ms
-        )
+        more, wait, flat, ready, shut, held = await self._claimed(queue, number, free)
         claimed, malformed = [], []
         for fence, (job_id, blob) in enumerate(zip(flat[0::2], flat[1::2], strict=True), number * 1000 + 1):
             try:
@@ -167,7 +169,23 @@ class Broker:
             await self.finish(queue, malformed)
             self._metrics[queue].deaths["malformed"] += len(malformed)
         self._metrics[queue].claimed += len(claimed)
-        return Claim(claimed, bool(more), None if wait < 0 else wait / 1000, ready)
+        self._metrics[queue].shut += shut
+        wait = None if wait < 0 else wait / 1000
+        return Claim(claimed, bool(more), wait, ready, bool(shut), held > 0, held > 1)
+
+    async def _claimed(self, queue: str, number: int, free: int) -> list[Any]:
+        limits = self._limits[queue]
+        args: tuple[float | str, ...] = (self.consumer, number, min(free, _BATCH), self._ttl_ms, *limits, self._aged_ms)
+        if not self._shared.applies(queue):
+            answer: list[Any] = await self._call("claim", queue, *args)
+            return answer
+        known = await self._call("claim", queue, *args, *self._shared.args(queue), shared=True)
+        if known is None:  # it gave nothing: Redis does not know the tenants' own limits yet, or any more
+            await self._call("own", queue, *self._shared.own(), shared=True)
+            known = await self._call("claim", queue, *args, *self._shared.args(queue), shared=True)
+        if known is None:
+            raise Unavailable("the limits of tenants changed during a claim")
+        return list(known)
 
     async def finish(self, queue: str, results: Sequence[Finished]) -> list[bool]:
         """End claims, at most 500. False: refused, the job is no longer ours.
@@ -182,13 +200,15 @@ class Broker:
             else:
                 detail = f"{reason}\n{error}" if ending is Ending.DEAD else delay_ms
                 args += (job.id, fence, job.lane, ending, detail)
-        digits: bytes = await self._call("finish", queue, *args)
+        digits: bytes = await self._call("finish", queue, *args, shared=self._shared.counts(queue))
         return [digit == ord("1") for digit in digits]
 
     async def recover(self, queue: str, running: Iterable[str]) -> int:
         """Put back what this daemon holds but does not run: a claim whose answer was lost. `running` are job ids."""
         number = next(self._claims) - 1
-        found: int = await self._call("recover", queue, self.consumer, number, *running)
+        found: int = await self._call(
+            "recover", queue, self.consumer, number, *running, shared=self._shared.takes_part(queue)
+        )
         return found
 
     async def heartbeat(self, queue: str) -> list[tuple[str, int]]:
@@ -203,7 +223,8 @@ class Broker:
 
     async def reclaim(self, queue: str, *, others: bool, limit: int = 100) -> int:
         """Take jobs from dead daemons, a crash counted for each. `others`: also those of other nodes."""
-        taken: int = await self._call("reclaim", queue, self.consumer, self.node, int(others), limit)
+        counts = self._shared.takes_part(queue)
+        taken: int = await self._call("reclaim", queue, self.consumer, self.node, int(others), limit, shared=counts)
         self._metrics[queue].reclaimed += taken
         return taken
 
@@ -282,6 +303,11 @@ class Broker:
         """New limits of a queue, from the next claim on."""
         self._known(queue.name)
         self._limits[queue.name] = _limits(queue)
+        self._shared.configure(queue)
+
+    def limit_all(self, limits: SharedLimits) -> None:
+        """New limits over all queues, from the next claim on."""
+        self._shared.limits = limits
 
     async def limit_lane(
         self, queue: str, lane: str, *, per_minute: float | None, burst: int | None, cap: int | None

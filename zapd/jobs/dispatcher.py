@@ -28,6 +28,7 @@ class _Line:
         self.due = math.inf  #: when to claim again, or since when it waits for that
         self.more = False  #: the last claim left work behind
         self.ready = 0  #: about how much
+        self.capped = False  #: tenants wait for one of their jobs to end, which may be another queue's
         self.unsure = True  #: jobs may have been claimed without our knowing; true at start, for a restart of this part
 
 
@@ -49,6 +50,7 @@ class Dispatcher:
         self._stopping = False
         self._paused = False
         self._away_until = 0.0
+        self._shut_until = 0.0  # the rate over all queues lets nothing go before
         self._crowded = False  # a claim was put off because of `max_in_flight`
         self.turns = 0  #: rises while the loop is alive; for a watchdog
         for line in self._lines.values():
@@ -111,8 +113,14 @@ class Dispatcher:
             elif self._crowded:
                 self._wake.set()
 
+        def changed() -> None:
+            self._make_due(line)
+            for other in self._lines.values():
+                if other.capped:
+                    self._make_due(other)
+
         line.pool.on_slot = slot_free
-        line.pool.on_change = lambda: self._make_due(line)
+        line.pool.on_change = changed
 
     def _make_due(self, line: _Line) -> None:
         line.due = min(line.due, asyncio.get_running_loop().time())
@@ -125,12 +133,16 @@ class Dispatcher:
             return None
         best, highest = None, 0.0
         for line in self._lines.values():
-            if line.due <= now and line.pool.free > 0:
+            if line.due <= now and line.pool.free > 0 and not self._shuts(line, now):
                 urgency = line.pool.queue.priority + (now - line.due) / _AGEING
                 if best is None or urgency > highest:
                     best, highest = line, urgency
         self._crowded = best is not None and self._room() <= 0
         return None if self._crowded else best
+
+    def _shuts(self, line: _Line, now: float) -> bool:
+        """Whether the rate over all queues holds it back. It then counts as due, so that the urgent go first."""
+        return now < self._shut_until and line.pool.queue.shared
 
     def _room(self) -> int:
         return self._max_in_flight - sum(line.pool.running for line in self._lines.values())
@@ -152,7 +164,13 @@ class Dispatcher:
         line.pool.start(claim.jobs)
         line.more, line.ready = claim.more, max(1, claim.ready)
         now = loop.time()
-        if claim.more:
+        line.capped = claim.capped or (line.capped and claim.held)
+        waits_for_ends = any(other.capped for other in self._lines.values())
+        for other in self._lines.values():
+            other.pool.tells_all = waits_for_ends
+        if claim.shut:
+            self._shut_until = now + (claim.wait or 0.0)
+        if claim.more or claim.shut:
             line.due = min(line.due, now)
         elif claim.wait is not None:
             line.due = min(line.due, now + claim.wait)
@@ -167,7 +185,12 @@ class Dispatcher:
         """Until a wake-up, or the next queue is due."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        due = [line.due for line in self._lines.values() if line.pool.free > 0]
+        shut = self._shut_until
+        due = [
+            max(line.due, shut) if self._shuts(line, now) else line.due
+            for line in self._lines.values()
+            if line.pool.free > 0
+        ]
         until = max(self._away_until, min(due, default=now + _POLL))
         if self._paused or self._crowded or until <= now:
             until = now + _POLL

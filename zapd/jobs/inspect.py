@@ -12,7 +12,7 @@ from zapd.jobs.job import Job
 #: What a cursor of each state looks like: a place in a stream, in a scan, or a rank. Of `active` it is an id.
 _RANK = re.compile(r"[0-9]{1,9}")
 _CURSORS = {
-    "waiting": re.compile(r"[br]:[0-9]{1,3}/[0-9]{1,19}-[0-9]{1,19}"),
+    "waiting": re.compile(r"[br]:[0-9]{1,3}/[0-9]{1,19}-[0-9]{1,19}|s/[0-9]{1,20}"),
     "staged": re.compile(r"[0-9]{1,15}"),
     "delayed": _RANK,
     "dead": _RANK,
@@ -41,6 +41,7 @@ class QueueStats:
     enqueued: int = 0  #: jobs that came since Redis was empty
     died: int = 0  #: jobs that went to the dead letters since then
     quarantined: int = 0  #: entries and keys found since then that zapd did not write
+    tenants_held: int = 0  #: tenants of whom something waits for their limit over all queues, once for each level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ class Inspector:
     async def stats(self, queue: str) -> QueueStats:
         answer = await self._call("stats", queue)
         waiting, active, delayed, staged, dead, completed, failed, oldest, paused, ids, whole, *sums = answer
-        enqueued, died, quarantined = sums
+        enqueued, died, quarantined, tenants_held = sums
         return QueueStats(
             waiting=waiting,
             active=active,
@@ -125,6 +126,7 @@ class Inspector:
             enqueued=enqueued,
             died=died,
             quarantined=quarantined,
+            tenants_held=tenants_held,
         )
 
     async def locate(self, queue: str, ids: Sequence[str]) -> list[str]:

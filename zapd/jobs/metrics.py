@@ -34,6 +34,8 @@ class QueueNumbers:
     slots_used: int = 0
     paused: bool = False
     quarantined: int = 0
+    tenants_held: int = 0
+    shut: int = 0
     oldest_ready_ms: int = 0
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     deaths: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DEATHS, 0))
@@ -97,6 +99,11 @@ class JobMetrics(Collector):
                 {n: q.oldest_ready_ms / 1000 for n, q in self.queues.items()},
             ),
             ("zapd_queue_paused", "1 when the queue is paused", {n: float(q.paused) for n, q in self.queues.items()}),
+            (
+                "zapd_queue_tenants_held",
+                "Tenants of whom something waits for their limit over all queues",
+                {n: q.tenants_held for n, q in self.queues.items()},
+            ),
             ("zapd_pool_slots", "Handlers that may run at once", {n: q.slots for n, q in self.queues.items()}),
             ("zapd_pool_slots_used", "Handlers that run", {n: q.slots_used for n, q in self.queues.items()}),
         ):
@@ -116,6 +123,11 @@ class JobMetrics(Collector):
                 "zapd_jobs_quarantined",
                 "Entries and keys in Redis that zapd did not write, kept aside",
                 {n: q.quarantined for n, q in self.queues.items()},
+            ),
+            (
+                "zapd_claims_shut",
+                "Claims that the rate over all queues let get nothing",
+                {n: q.shut for n, q in self.queues.items()},
             ),
             ("zapd_jobs_fenced", "Finishes refused: the claim was lost", {n: q.fenced for n, q in self.queues.items()}),
         ):

@@ -72,6 +72,7 @@ class Pool:
         self.queue = queue
         self.on_slot: Callable[[], None] = _nothing  #: set by the dispatcher: a slot became free
         self.on_change: Callable[[], None] = _nothing  #: set by the dispatcher: more may be ready, or due soon
+        self.tells_all = False  #: set by the dispatcher: `on_change` is for every end, whatever job it was
         self._handler = handler
         self._on_dead = on_dead
         self._on_finished = on_finished
@@ -327,7 +328,7 @@ class Pool:
 
     def _answered(self, results: Sequence[Finished], taken: Sequence[bool]) -> None:
         over = []
-        changed = False
+        changed = self.tells_all
         for result, ours in zip(results, taken, strict=True):
             job, ending = result.claimed.job, result.ending
             changed = changed or ending is not Ending.DONE or job.lane != ""

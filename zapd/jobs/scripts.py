@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from zapd.errors import Unavailable
 from zapd.jobs.client import Connections
-from zapd.jobs.keys import PREFIX, key
+from zapd.jobs.keys import PREFIX, key, of_all
 from zapd.jobs.metrics import JobMetrics
 
 log = structlog.get_logger("zapd.jobs")
@@ -41,18 +41,23 @@ class Scripts:
         )
         self._metrics = metrics
         self._prefix = prefix
+        self._limits = of_all(prefix)
         self._loaded: dict[str, tuple[str, str]] = {}  # name -> digest, source
 
-    async def call(self, name: str, queue: str, *args: str | bytes | int | float) -> Any:
-        """Run a script on a queue. Answers are what Redis sends: ints, bytes and lists."""
+    async def call(self, name: str, queue: str, *args: str | bytes | int | float, shared: bool = False) -> Any:
+        """Run a script on a queue, and when it is `shared` on the limits over all queues too.
+
+        Answers are what Redis sends: ints, bytes and lists.
+        """
         started = time.perf_counter()
         jobs = key(queue, "jobs", self._prefix)
+        keys = (2, jobs, self._limits) if shared else (1, jobs)
         try:
             digest, source = self._loaded.get(name) or await self._load(name)
             try:
-                answer = await self._execute("EVALSHA", digest, 1, jobs, *args)
+                answer = await self._execute("EVALSHA", digest, *keys, *args)
             except NoScriptError:
-                answer = await self._execute("EVAL", source, 1, jobs, *args)
+                answer = await self._execute("EVAL", source, *keys, *args)
         except RedisError as error:
             raise self._unavailable(name, error) from error
         except OSError as error:

@@ -31,6 +31,7 @@ class QueueSettings:
     rate_per_minute: float | None = None  #: starts of the whole queue, over all daemons
     burst: int = 1
     max_in_flight: int | None = None  #: jobs at once over all daemons
+    shared: bool = True  #: whether its jobs count for the limits over all queues, and wait for them
     lane_cap: int = 1  #: jobs of one lane at once; 1 keeps their order
     lane_rate_per_minute: float | None = None
     lane_burst: int = 1
@@ -43,3 +44,32 @@ class QueueSettings:
         if not self.retry:
             return _AS_QUEUE
         return next((self.retry[kind] for kind in kinds.split() if kind in self.retry), _AS_QUEUE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantLimits:
+    """What one tenant may do, over all queues and daemons. A rate per minute; None is no limit."""
+
+    rate_per_minute: float | None = None
+    burst: int = 1
+    max_in_flight: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedLimits:
+    """The limits over all queues and daemons: of all jobs together, and of each tenant. `own`: of single tenants."""
+
+    rate_per_minute: float | None = None
+    burst: int = 1
+    tenant: TenantLimits = TenantLimits()
+    own: Mapping[str, TenantLimits] = field(default_factory=dict)
+
+    @property
+    def set(self) -> bool:
+        """Whether there is any."""
+        return self.rate_per_minute is not None or self.tenant != TenantLimits() or bool(self.own)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether any of them counts what runs."""
+        return any(each.max_in_flight for each in (self.tenant, *self.own.values()))

@@ -122,6 +122,7 @@ class Upkeep:
         self._sampled(queue, stats)
         numbers.paused = stats.paused
         numbers.quarantined = stats.quarantined
+        numbers.tenants_held = stats.tenants_held
         numbers.oldest_ready_ms = stats.oldest_ready_ms
         # The dead are counted in SQL.
         numbers.jobs.update(ready=stats.waiting, delayed=stats.delayed, staged=stats.staged, active=stats.active)

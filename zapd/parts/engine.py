@@ -8,6 +8,7 @@ from contextlib import suppress
 from zapd import first_start
 from zapd.config import Config
 from zapd.config.queues import QueueConfig
+from zapd.config.sections import JobsConfig
 from zapd.controls import Controls
 from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker
@@ -23,7 +24,7 @@ from zapd.jobs.scripts import Scripts
 from zapd.jobs.upkeep import Upkeep
 from zapd.outbox import Outbox, OutboxMetrics
 from zapd.parts.basis import Basis, now_ms
-from zapd.parts.queues import WorkTable, settings_of
+from zapd.parts.queues import WorkTable, settings_of, shared_of
 from zapd.parts.storage import Storage
 
 
@@ -51,6 +52,7 @@ class Engine:
         self._beats = connect(url, name="zapd:heartbeat", connections=1)
         self.metrics = JobMetrics(registry=basis.registry, queues=list(config.queues))
         self.broker = self._broker(basis)
+        self.broker.limit_all(shared_of(config.jobs))
         self._epoch = Epoch(redis=self.commands, prefix=config.redis.prefix, mark=basis.ids.ulid())
         self.outbox_metrics = OutboxMetrics(registry=basis.registry)
         self.outbox = Outbox(
@@ -89,6 +91,7 @@ class Engine:
             broker=self.broker,
             dispatcher=lambda: self.dispatcher,
             apply=self._configure,
+            apply_all=self._configure_all,
         )
 
     def _broker(self, basis: Basis) -> Broker:
@@ -181,6 +184,12 @@ class Engine:
             if pool.queue.name == name:
                 pool.configure(settings)
         self.wake(name)
+
+    def _configure_all(self, jobs: JobsConfig) -> None:
+        self.broker.limit_all(shared_of(jobs))
+        self.dispatcher.limit(jobs.max_in_flight)
+        for name in self.settings:
+            self.wake(name)
 
     async def _lost(self, at: int) -> None:
         await self.controls.restore()

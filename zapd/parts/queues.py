@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from zapd.config import Config
 from zapd.config.queues import QueueConfig
+from zapd.config.sections import JobsConfig
 from zapd.jobs.job import Handler, Job, Outcome, UnknownKind
 from zapd.jobs.pool import OnDead
-from zapd.jobs.settings import QueueSettings, RetryRule
+from zapd.jobs.settings import QueueSettings, RetryRule, SharedLimits, TenantLimits
 
 DELIVERY_GRACE = 5.0  #: seconds a delivery has beyond its POST, to be loaded and recorded
 
@@ -61,6 +62,7 @@ def settings_of(
         max_concurrency=queue.max_concurrency,
         clear_within=queue.clear_within,
         max_in_flight=queue.max_in_flight,
+        shared=queue.shared_limits,
         attempts=queue.attempts,
         backoff=queue.backoff,
         backoff_factor=queue.backoff_factor,
@@ -73,4 +75,19 @@ def settings_of(
         jitter=queue.jitter,
         deadline=queue.deadline,
         retry={kind: RetryRule(attempts=rule.attempts, backoff=rule.backoff) for kind, rule in queue.retry.items()},
+    )
+
+
+def shared_of(jobs: JobsConfig) -> SharedLimits:
+    """The limits over all queues, for the engine."""
+    return SharedLimits(
+        rate_per_minute=jobs.rate,
+        burst=jobs.burst,
+        tenant=TenantLimits(
+            rate_per_minute=jobs.tenant_rate, burst=jobs.tenant_burst, max_in_flight=jobs.tenant_max_in_flight
+        ),
+        own={
+            name: TenantLimits(rate_per_minute=its.rate, burst=its.burst, max_in_flight=its.max_in_flight)
+            for name, its in jobs.tenants.items()
+        },
     )

@@ -53,7 +53,8 @@ class QueueLimits(TypedDict):
 
 
 class QueueAnswer(TypedDict):
-    """A queue: its settings and its numbers. `staged` jobs wait for their turn in their lane.
+    """A queue: its settings and its numbers. `staged` jobs wait for their turn in their lane; of `tenants_held` tenants
+    something waits for a limit over all queues.
 
     Rates are jobs a second over the last minute, over all daemons; `failure_rate` is the share of tries that failed.
     `utilisation` is the share of this daemon's slots that worked; `time_to_clear`, in seconds, is null when nothing
@@ -75,6 +76,7 @@ class QueueAnswer(TypedDict):
     failed: int
     dead: int
     quarantined: int
+    tenants_held: int
     oldest_waiting_since: Time | None
     oldest_waiting_seconds: float | None
     rate_in: float
@@ -93,10 +95,28 @@ class PausedAnswer(TypedDict):
     lanes: dict[str, list[str]]
 
 
+class TenantLimitsAnswer(TypedDict):
+    """A tenant's own limits over all queues. The rate is per minute; null: no limit."""
+
+    rate: float | None
+    burst: int
+    max_in_flight: int | None
+
+
 class AllLimits(TypedDict):
-    """The limit over all queues of each daemon."""
+    """The limits over all queues: `max_in_flight` of each daemon, the others over all daemons. Rates are per minute.
+
+    `changed`: those that were changed while zapd runs, as they were given; they win over the file.
+    """
 
     max_in_flight: int
+    rate: float | None
+    burst: int
+    tenant_rate: float | None
+    tenant_burst: int
+    tenant_max_in_flight: int | None
+    tenants: dict[str, TenantLimitsAnswer]
+    changed: dict[str, Json]
 
 
 class LaneAnswer(TypedDict):
@@ -147,10 +167,19 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def update_all(request: web.Request) -> web.Response:
-    """How many jobs each daemon runs at once over all queues."""
+    """Other limits over all queues and for tenants, here at once and on every daemon within seconds."""
     body = await bodies.parsed(request, bodies.ChangeQueues)
-    await request.app[need.CONTROLS].limit_all(body.max_in_flight)
-    return answer(AllLimits(max_in_flight=request.app[need.CONTROLS].max_in_flight))
+    if not body.model_fields_set:
+        raise InvalidInput(
+            FieldError("body", f"should name one or more of {', '.join(bodies.ChangeQueues.model_fields)}")
+        )
+    await request.app[need.CONTROLS].change_all({name: getattr(body, name) for name in body.model_fields_set})
+    return answer(_of_all(request))
+
+
+async def limits(request: web.Request) -> web.Response:
+    """The limits over all queues."""
+    return answer(_of_all(request))
 
 
 async def pause(request: web.Request) -> web.Response:
@@ -221,6 +250,7 @@ async def shown(request: web.Request, name: str, dead: Mapping[str, int]) -> Que
         "failed": stats.failed,
         "dead": dead.get(name, 0),
         "quarantined": stats.quarantined,
+        "tenants_held": stats.tenants_held,
         "oldest_waiting_since": at(oldest),
         "oldest_waiting_seconds": max(0, request.app[need.NOW_MS]() - oldest) / 1000 if oldest else None,
         "rate_in": pace.rate_in,
@@ -248,6 +278,24 @@ def _limits(settings: QueueSettings, changed: Mapping[str, Any]) -> QueueLimits:
         "lane_rate": settings.lane_rate_per_minute,
         "lane_burst": settings.lane_burst,
         "changed": dict(changed),
+    }
+
+
+def _of_all(request: web.Request) -> AllLimits:
+    controls = request.app[need.CONTROLS]
+    now = controls.of_all
+    return {
+        "max_in_flight": now.max_in_flight,
+        "rate": now.rate,
+        "burst": now.burst,
+        "tenant_rate": now.tenant_rate,
+        "tenant_burst": now.tenant_burst,
+        "tenant_max_in_flight": now.tenant_max_in_flight,
+        "tenants": {
+            name: {"rate": its.rate, "burst": its.burst, "max_in_flight": its.max_in_flight}
+            for name, its in sorted(now.tenants.items())
+        },
+        "changed": dict(controls.changed_of_all),
     }
 
 

@@ -256,6 +256,7 @@ ROUTES: tuple[Route, ...] = (
         answer=queues.AllLimits,
         operator=True,
     ),
+    Route("GET", "/queues/limits", queues.limits, ADMIN, answer=queues.AllLimits, operator=True),
     Route("GET", "/queues/{queue}", queues.show, READ, answer=queues.QueueAnswer),
     Route(
         "PATCH",

@@ -10,7 +10,7 @@ import redis
 from tests.integration.jobs.engine import Engine
 from tests.support.redis_server import RedisServer, debian_binary, missing, newer_binary
 
-OF_SCRIPTS = ("test_model", "test_broker", "test_lanes", "test_levels", "test_strangers")
+OF_SCRIPTS = ("test_model", "test_broker", "test_lanes", "test_levels", "test_strangers", "test_shared")
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def server(request: pytest.FixtureRequest) -> RedisServer:
 
 #: What may lie in Redis without an end of its own: the map at the head of `scripts/queue.lua`, and who takes each away.
 OWNED = re.compile(
-    r"^zapd1:\{q:[^}]+\}:(jobs|lv|[rb]:\d+|gone|a|d|l:\d+:.+|e:\d+|ls:.+|pz|pk|k:.*|kl:.*|hb|op|x|xj|qr|done|stat|meta"
+    r"^zapd1:\{q:[^}]+\}:(jobs|lv|[rb]:\d+|gone|a|d|l:\d+:.+|e:\d+|t[wh]:\d+.*|ls:.+|pz|pk|k:.*|kl:.*|hb|op|x|xj|qr|done|stat|meta"
     r"|bad:.+)$|^\w+:epoch$"
 )
 

@@ -366,7 +366,7 @@ class Machine(RuleBasedStateMachine):
         self.held[who] = known
         void = self.run(self.engine.scripts.call("claim", QUEUE, self.brokers[who].consumer, self.claims[who] - 1, 5,
                                                  15_000, 0, 1, self.cap, 0, 1, 0, 5000))  # fmt: skip
-        assert void == [0, -1, [], 0]  # the lost claim itself, late
+        assert void == [0, -1, [], 0, 0, 0]  # the lost claim itself, late
 
     @rule(data=st.data(), levels=st.lists(st.sampled_from(LEVELS), min_size=1, max_size=3))
     def reprioritize(self, data: st.DataObject, levels: list[str]) -> None:

@@ -61,7 +61,10 @@ async def test_limits_change_while_it_runs_and_can_be_given_back(daemon: Daemon)
         (SLOW, {"lane_cap": "many"}, "lane_cap", "1 to 10,000"),
         (SLOW, {"speed": 1}, "speed", "not permitted"),
         ("/queues", {"max_in_flight": 0}, "max_in_flight", "1 to 1,000,000"),
-        ("/queues", {}, "max_in_flight", "required"),
+        ("/queues", {}, "body", "one or more of max_in_flight"),
+        ("/queues", {"rate": "0/s"}, "rate", "10/s"),
+        ("/queues", {"tenants": {"acme": {"max_in_flight": 0}}}, "tenants.acme.max_in_flight", "1 to 10,000"),
+        ("/queues", {"tenants": {"a b": {}}}, "tenants.a b.[key]", "pattern"),
     ],
 )
 async def test_limits_that_cannot_be_are_refused(
@@ -76,8 +79,41 @@ async def test_limits_that_cannot_be_are_refused(
 
 
 async def test_the_limit_over_all_queues_changes(daemon: Daemon) -> None:
-    assert await patched(daemon, "/queues", {"max_in_flight": 7}) == (200, {"max_in_flight": 7})
-    assert await patched(daemon, "/queues", {"max_in_flight": None}) == (200, {"max_in_flight": 400})
+    plain = await got(daemon, "/queues/limits")
+    assert (plain["max_in_flight"], plain["tenant_rate"], plain["tenants"], plain["changed"]) == (400, None, {}, {})
+    acme = {"rate": "60/min", "max_in_flight": 2}
+    status, changed = await patched(daemon, "/queues", {"max_in_flight": 7, "tenants": {"acme": acme}})
+    assert (status, changed["max_in_flight"]) == (200, 7)
+    assert changed["tenants"] == {"acme": {"rate": 60.0, "burst": 1, "max_in_flight": 2}}
+    assert changed["changed"] == {"max_in_flight": 7, "tenants": {"acme": acme}}
+
+    assert await patched(daemon, "/queues", {"max_in_flight": None, "tenants": {"acme": None}}) == (200, plain)
+
+
+async def test_a_tenants_limit_holds_its_jobs_and_lets_them_go_when_it_is_taken_back(daemon: Daemon) -> None:
+    assert (await asked(daemon, "queues", "limits", "--tenant", "default", "rate=1/h"))["tenants"]["default"][
+        "rate"
+    ] < 1
+    ids = await put(daemon, CHECK, *[{} for _ in range(4)])
+
+    async def held() -> bool:
+        return bool((await got(daemon, CHECK))["tenants_held"])
+
+    await eventually(held, within=20)
+    queue = await got(daemon, CHECK)
+    assert (queue["waiting"], queue["active"]) == (3, 0)
+    page = await got(daemon, f"{CHECK}/jobs?state=waiting")
+    page["data"] += (
+        (await got(daemon, f"{CHECK}/jobs?state=waiting&after={page['next']}"))["data"] if page["next"] else []
+    )
+    assert len({job["id"] for job in page["data"]} & set(ids)) == 3
+
+    assert (await asked(daemon, "queues", "limits", "--tenant", "default"))["tenants"] == {}
+
+    async def gone() -> bool:
+        return bool((await got(daemon, CHECK))["waiting"] == 0)
+
+    await eventually(gone, within=20)
 
 
 async def test_a_paused_kind_and_a_paused_lane_wait_alone(daemon: Daemon) -> None:

@@ -1,11 +1,14 @@
 -- flags: allow-oom
 -- ARGV: consumer, number of this claim, most jobs, ms a heartbeat holds, default lane rate per minute (0: none),
 -- burst, cap, the whole queue's rate, burst and most in flight over all daemons (0: no limit), ms after which a level
--- counts as aged. Answers {more, ms until something is due or -1, {id, blob, …}, about how many are ready}. The fence of the i-th job is
--- number * 1000 + i.
+-- counts as aged. With KEYS[2] also: rate and burst over all queues, rate, burst and most in flight of a tenant (0: no
+-- limit), ms after which a job cannot run any more, version of the tenants' own limits ('': there are none).
+-- Answers {more, ms until something is due or -1, {id, blob, …}, about how many are ready, 1 when the rate over all
+-- queues let none go, 1 when tenants are at their limits and 2 when one just met its limit in flight}, or nil when the
+-- tenants' own limits must be told first. The fence of the i-th job is number * 1000 + i.
 local me, number, free = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lane_rate, lane_burst, lane_cap = tonumber(ARGV[5]), math.max(1, tonumber(ARGV[6])), tonumber(ARGV[7])
-local meta = redis.call('HMGET', P .. 'meta', 'paused', 'arrival', 'credit', 'kinds')
+local meta = redis.call('HMGET', P .. 'meta', 'paused', 'arrival', 'credit', 'kinds', 'held')
 local SHARE = 8 -- one in so many slots is for levels that have aged
 local more = false
 local taken, found, holds = {}, {}, {} -- by id; id and blob; id and fence
@@ -37,6 +40,71 @@ local function look_at_kinds()
   end
 end
 
+-- Limits of tenants over all queues. A tenant that is at one has what a claim meets of it set aside, so that neither
+-- the next claim nor another tenant meets it again; when the limit lets it go on, that is first in line.
+local holding = W or (tonumber(meta[5]) or 0) > 0 -- the limits may be gone, and things still set aside
+local WHOSE = PLACE .. '([^|\n]*)\n'
+local where = holding and WHOSE or PLACE
+local tenants, capped, aside = {}, false, 0
+
+local function own_limits(name)
+  local rate, burst, cap = ARGV[14], ARGV[15], ARGV[16]
+  local own = ARGV[18] ~= '' and redis.call('HGET', W .. 'own:' .. ARGV[18], name)
+  if own then rate, burst, cap = string.match(own, '^(.*)|(.*)|(.*)$') end
+  return tonumber(rate), math.max(1, tonumber(burst)), tonumber(cap)
+end
+
+local function tenant(name) -- `left`: how many more it may start
+  local t = tenants[name]
+  if t then return t end
+  t = {left = math.huge, ids = {}, held = {}, rate = 0, cap = 0}
+  tenants[name] = t
+  if not W then return t end
+  t.rate, t.burst, t.cap = own_limits(name)
+  if t.rate > 0 then
+    local interval = 60000 / t.rate
+    t.arrival = math.max(now, tonumber(redis.call('GET', W .. 't:' .. name)) or 0)
+    t.left = math.floor((now - t.arrival) / interval + t.burst + 1e-6)
+  end
+  if t.cap > 0 then
+    redis.call('ZREMRANGEBYSCORE', W .. 'f:' .. name, '-inf', now)
+    t.room = t.cap - redis.call('ZCARD', W .. 'f:' .. name)
+    t.left = math.min(t.left, t.room)
+  end
+  return t
+end
+
+local function is_held(level, name)
+  local held = tenant(name).held
+  if held[level] == nil then held[level] = redis.call('ZSCORE', P .. 'tw:' .. level, name) and true or false end
+  return held[level]
+end
+
+local function may(level, name) return not W or (tenant(name).left >= 1 and not is_held(level, name)) end
+
+local function hold(level, name) -- it is looked at again when its limit may let it go on
+  local t, from = tenant(name), soon()
+  if t.left < 1 and t.rate > 0 then
+    local interval = 60000 / t.rate
+    from = math.max(from, t.arrival + (#t.ids + 1 - t.burst) * interval)
+  end
+  if t.left < 1 and t.cap > 0 and t.room - #t.ids < 1 then -- whoever ends a job of it says so
+    capped = true
+    from = math.max(from, now + 1000)
+    redis.call('SADD', W .. 'w:' .. name, P .. 'tw:' .. level)
+    redis.call('PEXPIRE', W .. 'w:' .. name, 60000)
+  end
+  if redis.call('ZADD', P .. 'tw:' .. level, from, name) == 1 then redis.call('HINCRBY', P .. 'meta', 'held', 1) end
+  t.held[level] = true
+end
+
+local function set_aside(level, name, what, first)
+  aside = aside + 1
+  if not is_held(level, name) then hold(level, name) end
+  local new = redis.call('ZADD', P .. 'th:' .. level .. ':' .. name, 'NX', first and 0 or soon(), what)
+  if new == 1 and string.sub(what, 1, 1) == 'j' then redis.call('HINCRBY', P .. 'meta', 'aside', 1) end
+end
+
 local function promote() -- due jobs to where they wait; bounded, because a script blocks every client
   local due = redis.call('ZRANGEBYSCORE', P .. 'd', '-inf', now, 'LIMIT', 0, 200)
   more = more or #due == 200
@@ -51,8 +119,13 @@ local function promote() -- due jobs to where they wait; bounded, because a scri
   for i = #back, 1, -1 do stage(back[i][1].priority, back[i][1].lane, back[i][2], true) end
 end
 
-local function take(id, blob)
+local function take(id, blob, name)
   count = count + 1
+  if W then
+    local t = tenant(name)
+    t.left = t.left - 1
+    t.ids[#t.ids + 1] = id
+  end
   taken[id] = true
   found[2 * count - 1], found[2 * count] = id, blob
   holds[2 * count - 1], holds[2 * count] = id, me .. '|' .. number * 1000 + count
@@ -88,10 +161,11 @@ local function read(kind_of_stream, level, most)
   for i, id in ipairs(ids) do
     local blob, here = blobs[i], false
     if blob and not held[i] and not delayed[i] and not taken[id] then
-      local own_level, kind, lane = string.match(blob, PLACE) -- nil of one that cannot be read: the claimer buries it
+      local own_level, kind, lane, whose = string.match(blob, where) -- nil of one that cannot be read: the claimer buries it
       here = not lane or lane == '' and own_level == level
       if here and kinds[kind] then redis.call('RPUSH', P .. 'k:' .. kind, id)
-      elseif here then take(id, blob) end
+      elseif here and whose and not may(level, whose) then set_aside(level, whose, 'j' .. id, kind_of_stream == 'b:')
+      elseif here then take(id, blob, whose or '') end
     end
     if not here then drop(stream, entries[i], id) end
   end
@@ -109,10 +183,11 @@ local function pop(level, lane) -- the head that was not canceled, unless its ki
     local blob = id and redis.call('HGET', jobs, id)
     if not id then return end
     if blob then
-      local _, kind = string.match(blob, PLACE)
-      if not kinds[kind] then return id, blob end
+      local _, kind, _, whose = string.match(blob, where)
+      local open = not whose or may(level, whose)
+      if open and not kinds[kind] then return id, blob, whose or '' end
       redis.call('LPUSH', list, id)
-      redis.call('SADD', P .. 'kl:' .. kind, lane)
+      if open then redis.call('SADD', P .. 'kl:' .. kind, lane) else set_aside(level, whose, 'l' .. lane) end
       return
     end
   end
@@ -137,14 +212,14 @@ local function take_head(level, lane) -- true when a job left
     redis.call('ZADD', eligible, from, lane)
     return false
   end
-  local id, blob
-  if open then id, blob = pop(level, lane) end
+  local id, blob, whose
+  if open then id, blob, whose = pop(level, lane) end
   if not id then
     redis.call('ZREM', eligible, lane)
     return false
   end
   start(lane, s)
-  take(id, blob)
+  take(id, blob, whose)
   if s.flying < cap then redis.call('ZADD', eligible, math.max(s.next, soon()), lane)
   else redis.call('ZREM', eligible, lane) end
   return true
@@ -163,12 +238,58 @@ local function read_lanes(level, most) -- in rounds over the lanes, one job of e
   more = more or tries >= most * 4
 end
 
+local function take_aside(level, name) -- the first that was set aside; false: nothing is left
+  local what = redis.call('ZPOPMIN', P .. 'th:' .. level .. ':' .. name)[1]
+  if not what then return false end
+  local id = string.sub(what, 2)
+  if string.sub(what, 1, 1) == 'l' then take_head(level, id)
+  else
+    redis.call('HINCRBY', P .. 'meta', 'aside', -1)
+    local blob = redis.call('HGET', jobs, id)
+    local _, kind = string.match(blob or '', PLACE)
+    if blob and kinds[kind] then redis.call('RPUSH', P .. 'k:' .. kind, id)
+    elseif blob then take(id, blob, name) end
+  end
+  return true
+end
+
+local function read_aside(level, most) -- tenants whose limit may let them go on, in rounds, one job of each per round
+  local due = redis.call('ZRANGEBYSCORE', P .. 'tw:' .. level, '-inf', W and now or '+inf', 'LIMIT', 0, 100)
+  for _, name in ipairs(due) do tenant(name).held[level] = false end
+  local tries, before = 0, nil
+  repeat
+    before = tries
+    for _, name in ipairs(due) do
+      if count < most and tenant(name).left >= 1 and take_aside(level, name) then tries = tries + 1 end
+    end
+  until tries == before or tries >= 1000
+  for _, name in ipairs(due) do
+    if redis.call('EXISTS', P .. 'th:' .. level .. ':' .. name) == 1 then hold(level, name)
+    elseif redis.call('ZREM', P .. 'tw:' .. level, name) == 1 then
+      tenant(name).held[level] = false
+      redis.call('HINCRBY', P .. 'meta', 'held', -1)
+    end
+  end
+  more = more or tries >= 1000 or #due == 100
+end
+
+local function read_stream(kind_of_stream, level, most) -- past what is of tenants at their limits
+  local tries, met = 0, 0
+  repeat
+    met, tries = aside, tries + 1
+    read(kind_of_stream, level, most - count)
+  until count >= most or aside == met or tries >= 20
+end
+
 local function read_level(level, most) -- until this claim has so many jobs
   local lanes_first = number % 2 == 0 -- neither lanes nor free jobs of one level starve the other
-  if count < most then read('b:', level, most - count) end
+  local aside_first = holding and number % 4 < 2 -- nor do tenants that were at their limits those that were not
+  if aside_first and count < most then read_aside(level, most) end
+  if count < most then read_stream('b:', level, most) end
   if lanes_first and count < most then read_lanes(level, most - count) end
-  if count < most then read('r:', level, most - count) end
+  if count < most then read_stream('r:', level, most) end
   if not lanes_first and count < most then read_lanes(level, most - count) end
+  if holding and not aside_first and count < most then read_aside(level, most) end
 end
 
 local function head_since(level) -- when the head of the lane whose turn it is was made or due
@@ -185,6 +306,10 @@ local function waits_since(level)
     local entry = entries_of(stream, 1)[1]
     local ms = entry and tonumber(string.match(entry[1], '^%d+'))
     if ms and not (first and first < ms) then first = ms end
+  end
+  if holding then
+    local since = tonumber(redis.call('ZRANGE', P .. 'tw:' .. level, 0, 0, 'WITHSCORES')[2])
+    if since and since <= now and not (first and first < since) then first = since end
   end
   return first
 end
@@ -216,31 +341,63 @@ local function next_in() -- ms until a delayed job or a lane is due
     if score and (not first or score < first) then first = score end
   end
   look(P .. 'd')
-  for _, level in ipairs(levels()) do look(P .. 'e:' .. level) end
+  for _, level in ipairs(levels()) do
+    look(P .. 'e:' .. level)
+    if holding then look(P .. 'tw:' .. level) end
+  end
   return first and math.max(0, math.ceil(first - now)) or -1
 end
 
 local queue_rate, queue_burst, queue_cap = tonumber(ARGV[8]), math.max(1, tonumber(ARGV[9])), tonumber(ARGV[10])
 local arrival = math.max(now, queue_rate > 0 and tonumber(meta[2]) or 0)
 
-local function room() -- GCRA: how many may start now, and ms until the next one may
-  local interval = 60000 / queue_rate
-  local early = now + queue_burst * interval - arrival
+local all_rate = W and tonumber(ARGV[12]) or 0
+local all_arrival = math.max(now, all_rate > 0 and tonumber(redis.call('GET', W .. 'g')) or 0)
+
+local function room(rate, burst, from) -- GCRA: how many may start now, and ms until the next one may
+  local interval = 60000 / rate
+  local early = now + burst * interval - from
   return math.floor(early / interval + 1e-6), math.ceil(interval - early)
 end
 
-if number <= (tonumber(redis.call('HGET', P .. 'op', me .. ' claim')) or 0) then return {0, -1, {}, 0} end
+local function keep(key, rate, from, started) -- GCRA: so many have started
+  local to = from + started * 60000 / rate
+  redis.call('SET', key, string.format('%.3f', to), 'PX', math.ceil(to - now) + 1000)
+end
+
+local function save_limits()
+  if all_rate > 0 then keep(W .. 'g', all_rate, all_arrival, count) end
+  for name, t in pairs(tenants) do
+    if #t.ids > 0 and t.rate > 0 then keep(W .. 't:' .. name, t.rate, t.arrival, #t.ids) end
+    if #t.ids > 0 and t.cap > 0 then
+      for _, id in ipairs(t.ids) do redis.call('ZADD', W .. 'f:' .. name, now + ARGV[17], P .. id) end
+      redis.call('PEXPIRE', W .. 'f:' .. name, ARGV[17] + 1000)
+    end
+  end
+end
+
+local function nothing(wait, shut)
+  return {0, wait, {}, 0, shut or 0, (tonumber(meta[5]) or 0) > 0 and 1 or 0}
+end
+
+if number <= (tonumber(redis.call('HGET', P .. 'op', me .. ' claim')) or 0) then return nothing(-1) end
+if W and ARGV[18] ~= '' and redis.call('EXISTS', W .. 'own:' .. ARGV[18]) == 0 then return nil end
 redis.call('ZREM', P .. 'd', '') -- a full Redis 6.2 lets a script go on once it has written something that frees memory
 if (tonumber(meta[4]) or 0) > 0 then look_at_kinds() end
 promote()
-if meta[1] then return {0, -1, {}, 0} end
+if meta[1] then return nothing(-1) end
 if queue_cap > 0 then
   free = math.min(free, queue_cap - redis.call('HLEN', P .. 'a'))
-  if free <= 0 then return {0, -1, {}, 0} end -- whoever ends a job looks again
+  if free <= 0 then return nothing(-1) end -- whoever ends a job looks again
 end
 if queue_rate > 0 then
-  local allowed, wait = room()
-  if allowed < 1 then return {0, wait, {}, 0} end
+  local allowed, wait = room(queue_rate, queue_burst, arrival)
+  if allowed < 1 then return nothing(wait) end
+  free = math.min(free, allowed)
+end
+if all_rate > 0 then
+  local allowed, wait = room(all_rate, math.max(1, tonumber(ARGV[13])), all_arrival)
+  if allowed < 1 then return nothing(wait, 1) end
   free = math.min(free, allowed)
 end
 if #levels() > 1 then
@@ -253,6 +410,7 @@ if count > 0 then
   redis.call('HSET', P .. 'a', unpack(holds))
   redis.call('ZADD', P .. 'hb', now + ARGV[4], me)
   if queue_rate > 0 then redis.call('HSET', P .. 'meta', 'arrival', arrival + count * 60000 / queue_rate) end
+  if W then save_limits() end
 end
 
 local function ready() -- about how many could be claimed now
@@ -260,8 +418,10 @@ local function ready() -- about how many could be claimed now
   for _, level in ipairs(levels()) do
     total = total + redis.call('XLEN', P .. 'b:' .. level) + redis.call('XLEN', P .. 'r:' .. level)
       + redis.call('ZCOUNT', P .. 'e:' .. level, '-inf', now)
+      + (holding and redis.call('ZCOUNT', P .. 'tw:' .. level, '-inf', now) or 0)
   end
   return total
 end
 
-return {more and 1 or 0, more and 0 or next_in(), found, more and ready() or 0}
+local held = holding and tonumber(redis.call('HGET', P .. 'meta', 'held')) or 0
+return {more and 1 or 0, more and 0 or next_in(), found, more and ready() or 0, 0, capped and 2 or held > 0 and 1 or 0}

@@ -24,9 +24,14 @@ for _, level in ipairs(levels()) do
 end
 local void = tonumber(redis.call('HGET', P .. 'meta', 'void')) or 0
 if redis.call('HLEN', jobs) == 0 and left == void then -- else a claim has yet to see what lies there
-  for _, level in ipairs(levels()) do redis.call('DEL', P .. 'e:' .. level) end
+  for _, level in ipairs(levels()) do
+    for _, name in ipairs(redis.call('ZRANGE', P .. 'tw:' .. level, 0, -1)) do
+      redis.call('DEL', P .. 'th:' .. level .. ':' .. name)
+    end
+    redis.call('DEL', P .. 'e:' .. level, P .. 'tw:' .. level)
+  end
   if #streams > 0 then redis.call('DEL', unpack(streams)) end
   redis.call('DEL', P .. 'lv', P .. 'a', P .. 'd', P .. 'gone')
-  redis.call('HDEL', P .. 'meta', 'void', 'credit')
+  redis.call('HDEL', P .. 'meta', 'void', 'credit', 'held', 'aside')
 end
 return {completed, #old}

@@ -24,6 +24,13 @@ end
 -- This goes first: a full Redis 6.2 lets a script go on once it has written something that frees memory.
 if #mine > 0 then redis.call('HDEL', P .. 'a', unpack(mine)) end
 
+if W and #mine > 0 then -- before the jobs are gone: only they say whose they are
+  for n, blob in ipairs(redis.call('HMGET', jobs, unpack(mine))) do
+    local _, _, _, whose = string.match(blob or '', PLACE .. '([^|\n]*)\n')
+    if whose then let_go(mine[n], whose) end
+  end
+end
+
 local function delay(id, job, ms, failed)
   if failed then job.attempt = job.attempt + 1 end
   local due = math.ceil(now + ms)

@@ -9,7 +9,22 @@ local function by_rank(command, key)
   if #found == most then cursor = tostring(from + most) end
 end
 
-local function waiting() -- the cursor is "<stream>/<entry>"
+local function set_aside(id, job) -- of a kind that is paused, or of a tenant at its limit
+  return redis.call('ZSCORE', P .. 'th:' .. job.priority .. ':' .. job.tenant, 'j' .. id)
+    or redis.call('HEXISTS', P .. 'pk', job.kind) == 1 and redis.call('LPOS', P .. 'k:' .. job.kind, id)
+end
+
+local function waiting_aside() -- the cursor is "s/" and HSCAN's
+  local page = redis.call('HSCAN', jobs, string.match(after, '^s/(%d+)$') or 0, 'COUNT', most)
+  if page[1] ~= '0' then cursor = 's/' .. page[1] end
+  for i = 1, #page[2], 2 do
+    local job = parse(page[2][i + 1])
+    if job and job.lane == '' and set_aside(page[2][i], job) then found[#found + 1] = page[2][i] end
+  end
+end
+
+local function waiting() -- the cursor is "<stream>/<entry>", until those are through
+  if string.sub(after, 1, 2) == 's/' then return waiting_aside() end
   local from_stream, from_entry = string.match(after, '^(.-)/(.*)$')
   for _, level in ipairs(levels()) do
     for _, stream in ipairs({'b:' .. level, 'r:' .. level}) do
@@ -31,6 +46,9 @@ local function waiting() -- the cursor is "<stream>/<entry>"
       end
     end
   end
+  local aside = redis.call('HMGET', P .. 'meta', 'aside', 'kinds')
+  if (tonumber(aside[1]) or 0) + (tonumber(aside[2]) or 0) == 0 then return end
+  if #found == 0 then waiting_aside() else cursor = 's/0' end
 end
 
 local function staged() -- the cursor is HSCAN's

@@ -1,6 +1,7 @@
 -- Loaded in front of every script: the key map of a queue and the moves that the scripts share.
 --
 -- KEYS[1] is `<prefix>jobs`; every other key of the queue has the same prefix, and with it the same hash tag.
+-- KEYS[2] is `<prefix of the limits over all queues>g`, and only there while such limits are set: see below.
 --   jobs          HASH   id -> blob: "1|attempt|crashes|priority|created|due|back|kind|lane|tenant\n" + payload.
 --                        Also the index of unique ids: an id is live while it has a field here.
 --   lv            ZSET   the priority levels in use
@@ -16,6 +17,8 @@
 --   pz            SET    lanes that are paused
 --   pk            HASH   kind -> `p` paused or `r` resuming
 --   k:<kind>      LIST   ids that a claim met while their kind was paused; kl:<kind> SET lanes whose head is of it
+--   tw:<p>        ZSET   tenant -> ms from which its limit may let it go on; those of whom something is in `th`
+--   th:<p>:<t>    ZSET   what claims met while tenant t was at its limit, in turn: `l` and a lane, `j` and a job without
 --   hb            ZSET   consumer -> ms until which it counts as alive
 --   op            HASH   consumer -> its last finish and the answer; "consumer claim" -> claims up to this number are void
 --   x, xj         ZSET   dead id -> ms; HASH id -> "reason\nerror\n" + blob
@@ -26,12 +29,20 @@
 --   done          LIST   the newest completed: "ms|attempt|id"
 --   stat          HASH   counters
 --   meta          HASH   `paused`; `arrival` of the queue's rate; `credit` of aged levels; `void` entries in streams;
---                        `kinds` in pk; `whole`: goes when Redis loses its data
+--                        `kinds` in pk; `held` in all tw, `aside` jobs in all th; `whole`: goes when Redis loses its data
+--
+-- Of all queues together:
+--   g             STRING theoretical arrival time of the rate over all queues
+--   t:<tenant>    STRING the same of a tenant's rate
+--   f:<tenant>    ZSET   "<queue's prefix><id>" -> ms until which the job counts as running; a lost one goes by itself
+--   w:<tenant>    SET    the `tw` of queues that wait for one of those to end
+--   own:<version> HASH   tenant -> "rate|burst|cap", its own limits
 --
 -- Times come from this server only, so that no daemon's clock matters. `now` has fractions: 1 ms = 1.0.
 
 local P = string.sub(KEYS[1], 1, -5)
 local jobs = KEYS[1]
+local W = KEYS[2] and string.sub(KEYS[2], 1, -2) -- limits over all queues are set
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 
@@ -147,6 +158,14 @@ local function quarantine(where, entry, fields) -- what is not ours, with its by
   redis.call('HINCRBY', P .. 'stat', 'quarantined', 1)
 end
 
+local function let_go(id, tenant) -- the job no longer runs: its tenant may have room for another, in whatever queue
+  if not W or redis.call('ZREM', W .. 'f:' .. tenant, P .. id) == 0 then return end
+  for _, waiting in ipairs(redis.call('SMEMBERS', W .. 'w:' .. tenant)) do
+    redis.call('ZADD', waiting, 'XX', now, tenant)
+  end
+  redis.call('DEL', W .. 'w:' .. tenant)
+end
+
 local function take_out(id, job) -- of where it waits, which is told. `job` is nil for a blob that cannot be read
   if redis.call('ZREM', P .. 'd', id) == 1 then return 'd' end
   if job and job.lane ~= '' then
@@ -156,6 +175,10 @@ local function take_out(id, job) -- of where it waits, which is told. `job` is n
   if job and redis.call('HEXISTS', P .. 'pk', job.kind) == 1 and redis.call('LREM', P .. 'k:' .. job.kind, 1, id) == 1 then
     return 'k'
   end
+  if job and redis.call('ZREM', P .. 'th:' .. job.priority .. ':' .. job.tenant, 'j' .. id) == 1 then
+    redis.call('HINCRBY', P .. 'meta', 'aside', -1)
+    return 't'
+  end
   void_entry(id)
   return 'r'
 end
@@ -163,7 +186,9 @@ end
 local function put_back(id, job, lane) -- unfinished: first in line again, nothing burnt. `job` is nil when it is gone
   redis.call('HDEL', P .. 'a', id)
   release(lane)
-  if job then place(job.priority, job.lane, id, true) end
+  if not job then return end
+  let_go(id, job.tenant)
+  place(job.priority, job.lane, id, true)
 end
 
 local function put_all_back(found) -- {id, number} of one or more consumers' claims; `of` gives the job to write back

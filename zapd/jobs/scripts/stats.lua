@@ -1,5 +1,6 @@
 -- Answers {waiting, active, delayed, staged, dead, completed, failed, oldest ready ms or 0, paused, ids of active jobs,
--- whether it holds all that was added, all that ever came, all that died, all that went to quarantine}.
+-- whether it holds all that was added, all that ever came, all that died, all that went to quarantine, tenants at
+-- their limits}.
 local active, delayed = redis.call('HLEN', P .. 'a'), redis.call('ZCARD', P .. 'd')
 local waiting = -(tonumber(redis.call('HGET', P .. 'meta', 'void')) or 0)
 local oldest
@@ -19,11 +20,12 @@ for _, level in ipairs(levels()) do
   older(tonumber(redis.call('ZRANGE', P .. 'e:' .. level, 0, 0, 'WITHSCORES')[2]))
 end
 for _, kind in ipairs(redis.call('HKEYS', P .. 'pk')) do waiting = waiting + redis.call('LLEN', P .. 'k:' .. kind) end
-waiting = math.max(0, waiting)
+local aside = redis.call('HMGET', P .. 'meta', 'aside', 'held')
+waiting = math.max(0, waiting + (tonumber(aside[1]) or 0))
 local staged = math.max(0, redis.call('HLEN', jobs) - active - delayed - waiting)
 local counts = redis.call('HMGET', P .. 'stat', 'd', 'r', 'x', 'in', 'quarantined')
 return {waiting, active, delayed, staged, redis.call('ZCARD', P .. 'x'), tonumber(counts[1]) or 0,
   (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0), math.floor(oldest or 0),
   redis.call('HEXISTS', P .. 'meta', 'paused'), redis.call('HKEYS', P .. 'a'),
   redis.call('HEXISTS', P .. 'meta', 'whole'), tonumber(counts[4]) or 0, tonumber(counts[3]) or 0,
-  tonumber(counts[5]) or 0}
+  tonumber(counts[5]) or 0, tonumber(aside[2]) or 0}

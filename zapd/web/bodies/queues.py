@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from zapd.web.bodies.body import ONE_LINE, Body
+from zapd.web.bodies.body import ONE_LINE, Body, Id
 
 
 class PauseQueue(Body):
@@ -33,9 +33,18 @@ class ChangeQueue(Body):
 
 
 class ChangeQueues(Body):
-    """A limit over all queues of each daemon; `null` takes the file's value again."""
+    """Limits over all queues, written as in `[jobs]`; `null` takes the file's value again, also for one tenant.
 
-    max_in_flight: int | None
+    `max_in_flight` is of each daemon, the others hold over all of them.
+    """
+
+    max_in_flight: Any = None
+    rate: Any = None
+    burst: Any = None
+    tenant_rate: Any = None
+    tenant_burst: Any = None
+    tenant_max_in_flight: Any = None
+    tenants: dict[Id, dict[str, Any] | None] | None = None
 
 
 class CleanQueues(Body):

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from zapd.config.sections import JobsConfig
 from zapd.enqueue import Taken, Wanted
 from zapd.jobs.broker import Pauses
 from zapd.jobs.inspect import JobPage, JobView, LanePage, QueueStats, Stranger
@@ -69,12 +70,13 @@ class JobLimits:
 class Controls(Protocol):
     """What operators change while zapd runs."""
 
-    @property
-    def max_in_flight(self) -> int: ...
+    of_all: JobsConfig
+    changed_of_all: Mapping[str, Any]
+
     def changed(self, queue: str) -> Mapping[str, Any]: ...
     def pauses(self) -> Mapping[str, Pauses]: ...
     async def change(self, queue: str, changes: Mapping[str, Any]) -> None: ...
-    async def limit_all(self, max_in_flight: int | None) -> None: ...
+    async def change_all(self, changes: Mapping[str, Any]) -> None: ...
     async def pause(
         self, queue: str, *, kind: str | None = None, lane: str | None = None, paused: bool = True
     ) -> None: ...
