@@ -46,6 +46,7 @@ SANDBOX = Kind(
     capabilities=SandboxTransport.capabilities,
     check_config=check_sandbox_config,
     parse=lambda _connection, raw: sandbox_wire.parse(raw),
+    peek=lambda _connection, raw: sandbox_wire.peek(raw),
 )
 CLOUD = Kind(
     capabilities=CloudTransport.capabilities,

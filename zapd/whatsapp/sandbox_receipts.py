@@ -3,14 +3,13 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import NamedTuple
 
 from zapd.store.ledger import LedgerEntry
 from zapd.whatsapp.sandbox_contacts import Cast
 from zapd.whatsapp.sandbox_ledger import Ledger
-from zapd.whatsapp.sandbox_wire import RECEIPTS, body, update
+from zapd.whatsapp.sandbox_wire import RECEIPTS, SENT, body, update
 from zapd.whatsapp.transport import OnRaw
 
 MAX_ENTRIES = 64  #: messages whose updates share a body
@@ -96,8 +95,9 @@ class Receipts:
             updates += [item for item in told_now if item is not None]
         if updates:
             await on_raw(body(updates))
-        # After, not before: a network killed in between tells it again, and under the same ids.
-        await self._ledger.staged([(entry, steps[-1]) for entry, steps, _ in told])
+        # After, not before: a network killed in between tells all of it again, and under the same ids.
+        if done := [(entry, steps[-1]) for entry, steps, _ in told if steps[-1] == self._last]:
+            await self._ledger.staged(done)
 
     def _take(self) -> list[_Told]:
         """What is due, and each message's next update put back with its time."""
@@ -107,7 +107,8 @@ class Receipts:
             at, _, entry, first, order = heapq.heappop(self._due)
             step = first
             while step <= self._last and (at <= now or order.backwards):
-                step, at = step + 1, at + self.latency
+                # That it was sent, the answer to the send has said: the receipt of it comes with the next one.
+                step, at = step + 1, at + (self.latency if step > SENT else 0.0)
                 if step > RECEIPTS:
                     said = self.cast.answer(entry)
                     at += said.after if said is not None else 0.0
@@ -123,11 +124,12 @@ class Receipts:
             self._sooner.set()
 
     async def _until_due(self) -> None:
-        while True:
-            wait = self._due[0].at - asyncio.get_running_loop().time() if self._due else None
-            if wait is not None and wait <= 0:
-                return
+        loop = asyncio.get_running_loop()
+        while not self._due or self._due[0].at > loop.time():
             self._sooner.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._sooner.wait()
+            timer = loop.call_at(self._due[0].at, self._sooner.set) if self._due else None
+            try:
+                await self._sooner.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()

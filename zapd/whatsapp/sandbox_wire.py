@@ -1,6 +1,7 @@
 """The simulated network's own JSON: `{"network": "sandbox", "updates": [receipt | message, …]}`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -9,12 +10,13 @@ from zapd.model.message import MessageStatus
 from zapd.store.ledger import LedgerEntry
 from zapd.whatsapp.numbers import is_phone
 from zapd.whatsapp.sandbox_contacts import Cast
-from zapd.whatsapp.transport import NOBODY, Aliases, Inbound, Receipt, RemoteMedia, Update
+from zapd.whatsapp.transport import NOBODY, Aliases, Inbound, Peek, Receipt, RemoteMedia, Update
 
 Json = dict[str, Any]
 
 _STEPS = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ)  #: then the contact replies
-RECEIPTS = len(_STEPS)
+_STATUSES = {status.value: status for status in MessageStatus}
+SENT, RECEIPTS = 1, len(_STEPS)
 
 
 def update(entry: LedgerEntry, step: int, at: int, cast: Cast) -> Json | None:
@@ -59,17 +61,39 @@ def body(updates: Iterable[Json]) -> bytes:
 
 def parse(raw: bytes) -> list[Update]:
     """The updates in a body. Raises ValueError when the bytes are not of this network."""
+    with _checked():
+        return [_UPDATES[item["kind"]](item) for item in _updates(raw)]
+
+
+def _updates(raw: bytes) -> list[Json]:
+    told = orjson.loads(raw)
+    if told["network"] != "sandbox":
+        raise ValueError("not of the sandbox network")
+    updates: list[Json] = told["updates"]
+    return updates
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
     try:
-        told = orjson.loads(raw)
-        if told["network"] != "sandbox":
-            raise ValueError("not of the sandbox network")
-        return [_UPDATES[item["kind"]](item) for item in told["updates"]]
+        yield
     except (LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not of the sandbox network: {error!r}") from error
 
 
+def peek(raw: bytes) -> Peek:
+    """What kinds of updates a body has. Raises ValueError as `parse`."""
+    with _checked():
+        told = _updates(raw)
+        receipts = sum(_UPDATES[item["kind"]] is _receipt for item in told)
+        others = len(told) > receipts
+        chats = {str(item["from"]) for item in told if "from" in item} if others else set[str]()
+        return Peek(receipts=receipts > 0, others=others, chat=chats.pop() if len(chats) == 1 else None)
+
+
 def _receipt(item: Mapping[str, Any]) -> Receipt:
-    status = MessageStatus(item["status"])
+    if (status := _STATUSES.get(item["status"])) is None:
+        raise ValueError(f"not of the sandbox network: the status {item['status']}")
     return Receipt(provider_id=str(item["id"]), status=status, at=int(item["at"]), message_id=item.get("message_id"))
 
 
