@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from zapd.announce import Announcement, Announcer, together
@@ -14,6 +15,9 @@ from zapd.store.messages import MessageStore, ParkedReceipt
 from zapd.whatsapp.transport import Receipt
 
 Steps = Mapping[MessageStatus, Receipt]  # those that came in together
+EXPECTED = 2000  #: messages kept in memory until their next receipt, so that it needs no look at SQL
+
+_Known = tuple[str, str, str]  # tenant, connection, provider's id
 
 _STEPS = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ, MessageStatus.PLAYED)
 
@@ -35,6 +39,18 @@ class Receipts:
         self._commit = commit
         self._now_ms = now_ms
         self._metrics = metrics
+        # Messages sent of late, without their payloads. A look here may be behind the truth; the compare-and-set tells.
+        self._expected: dict[_Known, Message] = {}
+
+    def expect(self, message: Message, provider_id: str, at: int) -> None:
+        """The message was sent at `at` (ms), and that is committed: its receipts will come soon."""
+        sent = replace(message, status=MessageStatus.SENT, provider_id=provider_id, sent_at=at, payload=b"")
+        self._expect(sent, provider_id)
+
+    def _expect(self, message: Message, provider_id: str) -> None:
+        if len(self._expected) >= EXPECTED:
+            del self._expected[next(iter(self._expected))]
+        self._expected[message.tenant, message.connection_id, provider_id] = message
 
     async def apply(
         self, tenant: str, connection_id: str, receipts: Sequence[Receipt], then: Sequence[Change] = ()
@@ -66,6 +82,9 @@ class Receipts:
             await self._commit(self._messages.unparked(row.tenant, row.connection_id, provider_id, row.status))
 
     async def _find(self, tenant: str, connection_id: str, receipt: Receipt) -> Message | None:
+        expected = self._expected.pop((tenant, connection_id, receipt.provider_id), None)
+        if expected is not None:
+            return expected
         if receipt.message_id is not None:
             message = await self._messages.get(tenant, receipt.message_id)
             if message is not None and message.connection_id == connection_id:
@@ -97,7 +116,7 @@ class Receipts:
         return False
 
     async def _move(self, message: Message, receipt: Receipt, steps: Steps, then: Sequence[Change]) -> bool:
-        fields: dict[str, Any] = {"provider_id": message.provider_id or receipt.provider_id}
+        fields: dict[str, Any] = {} if message.provider_id else {"provider_id": receipt.provider_id}
         if receipt.status is MessageStatus.FAILED:
             to, announcement = MessageStatus.DLQ, self._failure(message, receipt)
             fields |= {"error_code": receipt.code, "error": receipt.detail}
@@ -107,11 +126,13 @@ class Receipts:
                 f"{status}_at": step.at for status, step in steps.items() if _floor(message) < RANK[status] < RANK[to]
             }
         change = self._messages.moved(
-            message.tenant, message.id, to=to, frm=ONLY[message.status], at=receipt.at, **fields
+            message.tenant, message.id, to=to, frm=ONLY[message.status], at=receipt.at, whole=False, **fields
         )
         if await self._commit(change, *announcement.changes, *then, jobs=announcement.jobs) is None:
             return False
         self._metrics.moved(message, to)
+        if to is MessageStatus.DELIVERED:
+            self._expect(replace(message, status=to, payload=b""), receipt.provider_id)
         return True
 
     def _failure(self, message: Message, receipt: Receipt) -> Announcement:

@@ -30,6 +30,7 @@ from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Peek, Receipt,
 
 AT_ONCE = 32  #: messages of large bodies, of all together, that are worked on at once
 ASIDE_FROM = 64 * 1024  #: bytes; what is larger is read in a thread, where it holds up nobody
+FRESH, FRESH_SIZE = 1000, 4096  #: rows, and bytes of one, kept in memory until their job runs: it need not read them
 
 _PLAIN = re.compile(r"[A-Za-z0-9@._:+-]{1,200}")  #: a peer that may stand in the name of a lane
 
@@ -58,6 +59,7 @@ class Receiver:
         self._ids = ids
         self._now_ms = now_ms
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._fresh: dict[str, bytes] = {}  # inbox id → raw, of rows whose job has not run yet
 
     async def intake(self, connection: Connection, raw: bytes, provider_key: str) -> bool:
         """Keep a provider's raw bytes and the job that will read them, in one commit. False: they came before.
@@ -73,6 +75,10 @@ class Receiver:
         )
         kept = await self._commit(added, jobs=jobs) is not None
         failpoint.reached("receive.kept")
+        if kept and len(jobs) == 1 and len(raw) <= FRESH_SIZE:
+            if len(self._fresh) >= FRESH:
+                del self._fresh[next(iter(self._fresh))]
+            self._fresh[inbox_id] = raw
         return kept
 
     async def process(self, tenant: str, inbox_id: str) -> list[str]:
@@ -112,20 +118,26 @@ class Receiver:
     async def receive(self, job: Job) -> Outcome:
         """Handler of message:receive and message:status: apply one inbox row. Safe to run again."""
         body = orjson.loads(job.payload)
-        stored = await self._inbox.get(job.tenant, body["inbox_id"])
+        inbox_id, again = body["inbox_id"], False
         connection = await self._accounts.find(job.tenant, body["connection_id"])
-        if stored is None or connection is None:
-            return Done()  # past its retention, or the connection was deleted
+        raw = self._fresh.pop(inbox_id, None)
+        if raw is None:
+            stored = await self._inbox.get(job.tenant, inbox_id)
+            if stored is None:
+                return Done()  # past its retention
+            raw, again = stored.raw, stored.processed_at is not None
+        if connection is None:
+            return Done()  # deleted
         try:
-            updates = await self._parsed(connection, stored.raw)
+            updates = await self._parsed(connection, raw)
         except ValueError as error:
             return Discard("unreadable", str(error))  # the same bytes say the same at every try
-        processed = self._inbox.processed(job.tenant, stored.id, self._now_ms())
+        processed = self._inbox.processed(job.tenant, inbox_id, self._now_ms())
         kept = False
         if job.queue == RECEIVE:
             told = [update for update in updates if not isinstance(update, Receipt)]
             # Where there are receipts too, it may be their job that was here before.
-            again = stored.processed_at is not None and len(told) == len(updates)
+            again = again and len(told) == len(updates)
             await self._keep_all(connection, told, again=again)
         else:
             receipts = [update for update in updates if isinstance(update, Receipt)]

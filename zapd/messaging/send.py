@@ -171,10 +171,17 @@ class Sender:
         at = result.accepted_at
         event = self._announcer.of_message("message.sent", message, at=at, data={"provider_id": result.provider_id})
         moved = self._messages.moved(
-            message.tenant, message.id, to=S.SENT, frm=sources(S.SENT), at=at, provider_id=result.provider_id
+            message.tenant,
+            message.id,
+            to=S.SENT,
+            frm=sources(S.SENT),
+            at=at,
+            whole=False,
+            provider_id=result.provider_id,
         )
         if await self._record(moved, *event.changes, jobs=event.jobs):
             self._metrics.sent(message, at)
+            self._receipts.expect(message, result.provider_id, at)
         failpoint.reached("send.recorded")
         with suppress(Unavailable, Conflict):  # it is sent and recorded, whatever becomes of what we know of people
             await self._people.sent(message, result.peer, at)
@@ -266,7 +273,7 @@ class Sender:
         error: SendError | None = None,
         *,
         severity: Severity = Severity.INFO,
-        **fields: str,
+        **fields: Any,
     ) -> Message | None:
         data: dict[str, Any] = {}
         if error is not None:

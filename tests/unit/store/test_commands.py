@@ -2,6 +2,7 @@
 
 import pkgutil
 from importlib import import_module
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -80,7 +81,7 @@ def test_a_placeholder_outside_values_is_refused(statements: Statements) -> None
 
 
 def test_moves_with_the_same_states_and_fields_share_a_shape() -> None:
-    def moved(**fields: object) -> Change:
+    def moved(**fields: Any) -> Change:
         return MessageStore.moved(TENANT, "m", to=S.SENT, frm=frozenset({S.SENDING}), at=NOW, **fields)
 
     assert moved(provider_id="a").command is moved(provider_id="b").command
