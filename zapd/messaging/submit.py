@@ -80,7 +80,7 @@ class Prepared(NamedTuple):
 
 
 class Messaging:
-    """The API's side of messages."""
+    """The API's side of messages. `letter_gone` takes the dead letter of a job away: (tenant, queue, id)."""
 
     def __init__(
         self,
@@ -92,6 +92,7 @@ class Messaging:
         announcer: Announcer,
         commit: Commit,
         cancel_job: Callable[[str, str], Awaitable[bool]],
+        letter_gone: Callable[[str, str, str], Change],
         enclosing: Enclosing,
         attach: Attach,
         check_window: Callable[[Connection, str, str], Awaitable[None]],
@@ -109,6 +110,7 @@ class Messaging:
         self._announcer = announcer
         self._commit = commit
         self._cancel_job = cancel_job
+        self._letter_gone = letter_gone
         self._enclosing = enclosing
         self._attach = attach
         self._check_window = check_window
@@ -278,6 +280,7 @@ class Messaging:
             # The job of a failed message waits for its next try: this retry takes its place.
             await self._drop_job(message.job_id)
             changes.append(self._outbox_rows.removed(tenant, message.job_id))
+            changes.append(self._letter_gone(tenant, SEND, message.job_id))
         row = await self._commit(moved, *changes, jobs=[self._send_job(again, at=now)])
         if row is None:
             raise Conflict("the message changed its state at this moment; look again")

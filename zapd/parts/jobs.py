@@ -62,7 +62,7 @@ class Jobs:
             drop=engine.broker.drop_dead,
             again={
                 "message:send": _about("message_id", messages.messaging.retry),
-                "webhook:delivery": _about_either(webhooks.resender.retry, retry_action),
+                "webhook:delivery": _about_either(webhooks.resender.revive, retry_action),
             },
             own=frozenset(name for name, queue in basis.config.queues.items() if queue.action),
             kept={name: round(_kept(queue, basis.config) * 1000) for name, queue in basis.config.queues.items()},

@@ -74,6 +74,7 @@ class Messages:
             announcer=announcer,
             commit=commit,
             cancel_job=engine.broker.cancel,
+            letter_gone=storage.dead_letters.removed,
             enclosing=enclosing,
             attach=media.library.attach,
             check_window=windows.check,

@@ -128,7 +128,7 @@ def only_connection(request: web.Request, asked: str | None) -> str | None:
 
 def _token(request: web.Request) -> str:
     header = request.headers.get("Authorization")
-    if header is None:
+    if not header:  # none, or one that a client library left empty
         return request.headers.get("X-Api-Key", "")
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -91,12 +91,14 @@ class KeysQuery(Query):
 async def create(request: web.Request) -> web.Response:
     """Subscribe a URL."""
     body = await bodies.parsed(request, bodies.CreateEndpoint)
+    connection_id = only_connection(request, body.connection_id)
+    await _check_connection(request, connection_id)
     own_key = ["v1a"] if (body.secret or "").startswith(PRIVATE) else ["v1"]
     endpoint = await request.app[need.ENDPOINTS].made(
         tenant=key_of(request).tenant,
         url=body.url,
         types=body.types,
-        connection_id=only_connection(request, body.connection_id),
+        connection_id=connection_id,
         format=body.format,
         headers=body.headers,
         secret=body.secret,
@@ -219,6 +221,11 @@ async def delete(request: web.Request) -> web.Response:
 async def _keep(request: web.Request, change: Change, *then: Change) -> None:
     await request.app[need.COMMIT](change, *then)
     await request.app[need.ENDPOINTS_CHANGED]()
+
+
+async def _check_connection(request: web.Request, connection_id: str | None) -> None:
+    if connection_id and await request.app[need.CONNECTIONS].get(key_of(request).tenant, connection_id) is None:
+        raise InvalidInput(FieldError("connection_id", "there is no such connection"))
 
 
 async def _existing(request: web.Request) -> Endpoint:

@@ -28,6 +28,7 @@ from zapd.web.dependencies import JobState
 from zapd.web.openapi import Rule
 from zapd.web.queues import existing
 
+KEPT_COMPLETED = 100  #: completed jobs that are kept of a queue
 SLICE = 200  #: items checked before the loop gets its turn
 
 
@@ -131,12 +132,24 @@ async def _found(request: web.Request) -> tuple[JobView, DeadLetter | None]:
 
 
 async def _in_redis(request: web.Request, tenant: str, job_id: str) -> JobView:
-    """A job without a row has just ended. Raises NotFound."""
+    """A job without a row has ended. Raises NotFound."""
     for queue in request.app[need.QUEUES]:
         view = await request.app[need.JOBS].job(queue, job_id)
         if view is not None and view.state != JobState.DEAD and (view.job is None or view.job.tenant == tenant):
             return view
-    raise NotFound(f"there is no job {job_id}")
+    completed = await _completed(request, job_id)
+    if completed is None:
+        raise NotFound(f"there is no job {job_id}")
+    return completed
+
+
+async def _completed(request: web.Request, job_id: str) -> JobView | None:
+    """Of the last completed jobs of each queue, the one with this id that ended last."""
+    found = []
+    for queue in request.app[need.QUEUES]:
+        its = await request.app[need.JOBS].list_jobs(queue, JobState.COMPLETED, None, KEPT_COMPLETED)
+        found += [view for view in its.jobs if view.id == job_id]
+    return max(found, key=lambda view: view.at, default=None)
 
 
 async def _whole(request: web.Request, view: JobView, letter: DeadLetter | None) -> answers.JobAnswer:

@@ -24,6 +24,9 @@ from zapd.web.openapi import Rule
 from zapd.web.pages import PageQuery, Query, page, parsed_query
 from zapd.whatsapp.numbers import recipient
 
+#: A message whose job has not ended.
+_UNDER_WAY = frozenset({MessageStatus.QUEUED, MessageStatus.PROCESSING, MessageStatus.SENDING, MessageStatus.FAILED})
+
 
 class SendQuery(Query):
     """`require=connected`: refuse with 409 instead of holding the message until the session is connected."""
@@ -246,7 +249,11 @@ async def _job_of(request: web.Request, message: Message) -> list[Moment]:
         found = await request.app[need.JOBS].job(SEND, message.job_id) if message.job_id else None
     except Unavailable:
         found = None  # Redis is away: the rest of the story is in SQL
-    return [_moment(message.created_at, "job", found.id, found.state, answers.job(found))] if found else []
+    if found is not None:
+        return [_moment(message.created_at, "job", found.id, found.state, answers.job(found))]
+    if message.job_id is None or message.status in _UNDER_WAY:
+        return []
+    return [_moment(message.created_at, "job", message.job_id, "ended", {"id": message.job_id, "queue": SEND})]
 
 
 def _moment(at: int, kind: str, thing: str, what: str, detail: Any) -> Moment:

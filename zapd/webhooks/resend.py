@@ -88,6 +88,13 @@ class Resender:
             raise Conflict("it is being delivered already")
         return again
 
+    async def revive(self, tenant: str, delivery_id: str) -> Delivery:
+        """Deliver what was given up; not what somebody has brought back since. Raises NotFound, Conflict."""
+        delivery = await self._deliveries.get(tenant, delivery_id)
+        if delivery is not None and delivery.state not in _FAILED:
+            raise Conflict(f"the delivery is {delivery.state}")
+        return await self.retry(tenant, delivery_id)
+
     async def recover(self, tenant: str, endpoint_id: str, what: Recover) -> Recovered:
         """Queue what the endpoint missed. Safe to call again: what is on its way already is left alone.
 

@@ -50,6 +50,7 @@ from zapd.store.connections import ConnectionStore
 from zapd.store.contacts import ContactStore, PeerStore
 from zapd.store.credentials import CredentialStore
 from zapd.store.database import Database
+from zapd.store.dead_letters import DeadLetterStore
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
 from zapd.store.events import EventStore
@@ -324,6 +325,7 @@ class World:
             announcer=self.announcer,
             commit=commit,
             cancel_job=self.engine.broker.cancel,
+            letter_gone=DeadLetterStore.removed,
             enclosing=enclosing,
             attach=self.library.attach,
             check_window=windows.check,

@@ -36,6 +36,11 @@ async def test_each_wrong_option_is_named(daemon: Daemon) -> None:
     assert {error["field"] for error in problem["errors"]} == {"filter", "batch_size", "signing"}
 
 
+async def test_an_endpoint_of_a_connection_needs_that_connection(daemon: Daemon) -> None:
+    status, problem = await daemon.call("POST", "/endpoints", {"url": "http://127.0.0.1:9/x", "connection_id": "nope"})
+    assert (status, [error["field"] for error in problem["errors"]]) == (422, ["connection_id"])
+
+
 async def test_a_receiver_finds_what_it_missed_by_number(daemon: Daemon, connection: str) -> None:
     async with Receiver() as receiver:
         endpoint = await made(daemon, receiver.url, types=["message.*"], headers={"X-Token": "s3cret"})

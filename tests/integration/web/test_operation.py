@@ -37,6 +37,11 @@ async def test_a_message_has_a_timeline(daemon: Daemon, connection: str) -> None
     told = [what for what in await life() if what.startswith("message.")]
     assert told == ["message.sending", "message.sent", "message.delivered", "message.read"]
 
+    async def ended() -> bool:  # the commit that made it `read` may be told before the job's own end
+        return "ended" in await life()
+
+    await eventually(ended)
+
 
 async def test_history_goes_page_by_page(daemon: Daemon) -> None:
     await daemon.connect(id="pages")
@@ -97,6 +102,19 @@ async def test_a_message_that_was_given_up_is_a_dead_letter_and_can_be_retried(d
     code, answer = await daemon.call("POST", "/dead-letters/retry", {"ids": [message["job_id"]]})
     assert (code, answer["retried"], answer["passed"]) == (202, 1, 0)
     await eventually(lambda: status("read"))
+    assert not await dead()
+
+
+async def test_the_dead_letter_goes_when_its_message_is_retried(daemon: Daemon) -> None:
+    await daemon.connect(id="mended")
+    assert (await daemon.call("POST", "/sandbox/mended/faults", {"faults": [{"kind": "permanent"}]}))[0] == 202
+    message = await daemon.send("mended", "again, please")
+
+    async def dead() -> bool:
+        return (await daemon.call("GET", f"/dead-letters/{message['job_id']}"))[0] == 200
+
+    await eventually(dead)
+    assert (await daemon.call("POST", f"/messages/{message['id']}/retry"))[0] == 202
     assert not await dead()
 
 
@@ -191,6 +209,17 @@ async def test_many_jobs_are_taken_in_one_request(daemon: Daemon) -> None:
         return bool((await daemon.call("GET", "/queues/billing:check"))[1]["completed"] == 2_000)
 
     await eventually(completed, within=20)
+
+
+async def test_a_job_that_has_completed_is_still_shown(daemon: Daemon) -> None:
+    await daemon.call("POST", "/queues/billing:check/jobs", {"jobs": [{"id": "soon-done", "payload": 1}]})
+
+    async def completed() -> bool:
+        return bool((await daemon.call("GET", "/jobs/soon-done"))[1].get("state") == "completed")
+
+    await eventually(completed)
+    assert (await daemon.call("POST", "/jobs/soon-done/retry"))[0] == 409
+    assert (await daemon.call("DELETE", "/jobs/soon-done"))[0] == 409
 
 
 async def test_existing_clients_read_the_numbers_of_the_queues(daemon: Daemon) -> None:

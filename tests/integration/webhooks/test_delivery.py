@@ -227,6 +227,16 @@ async def test_a_person_can_have_a_dead_delivery_sent_again(world: World, receiv
     assert len({received.headers["webhook-id"] for received in receiver.received}) == 1
 
 
+async def test_a_dead_letter_of_a_delivery_that_was_brought_back_meanwhile_posts_nothing_twice(
+    world: World, receiver: Receiver
+) -> None:
+    await world.run(await one_job(world, receiver, types=["message.*"]))
+    delivery = await world.only_delivery()
+    with pytest.raises(Conflict):
+        await world.resender.revive(TENANT, delivery.id)
+    assert len(receiver.received) == 1
+
+
 async def test_what_cannot_be_sent_again(world: World, receiver: Receiver) -> None:
     with pytest.raises(NotFound):
         await world.resender.retry(TENANT, "dlv_unknown")

@@ -80,6 +80,12 @@ async def test_a_key_comes_as_bearer_or_as_x_api_key(header: tuple[str, str]) ->
     assert key_of(asked) is KEY
 
 
+async def test_an_empty_authorization_leaves_the_word_to_x_api_key() -> None:
+    asked = request(("Authorization", ""), ("X-Api-Key", "right"))
+    await access().admit(asked, ROUTE)
+    assert key_of(asked) is KEY
+
+
 @pytest.mark.parametrize("header", [("Authorization", "right"), ("Authorization", "Basic right"), ("X-Key", "right")])
 async def test_a_key_in_another_place_is_no_key(header: tuple[str, str]) -> None:
     with pytest.raises(Unauthorized):
