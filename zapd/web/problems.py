@@ -1,11 +1,13 @@
 """Errors as RFC 9457 `application/problem+json`. What is inside an unexpected error is logged, never answered."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from zapd.errors import (
     Conflict,
@@ -19,6 +21,7 @@ from zapd.errors import (
     ZapdError,
 )
 
+_NAMED = re.compile(r"`(\w+)`")
 RETRY_UNAVAILABLE = "1"  #: seconds, the Retry-After of a 503
 
 
@@ -86,7 +89,18 @@ def of_validation(error: ValidationError) -> InvalidInput:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return MalformedBody(message=found[0]["msg"])
-    return InvalidInput(*[FieldError(".".join(map(str, item["loc"])) or "body", item["msg"]) for item in found])
+    return InvalidInput(*map(_field_error, found))
+
+
+def _field_error(item: ErrorDetails) -> FieldError:
+    """A rule between fields stands at their model; it names the field that it asks for first, in backticks."""
+    place, rule = [str(step) for step in item["loc"]], item["msg"]
+    if item["type"] == "value_error":
+        rule = rule.removeprefix("Value error, ")
+        named = _NAMED.search(rule)
+        if named and named[1] not in place[-1:]:
+            place.append(named[1])
+    return FieldError(".".join(place) or "body", rule)
 
 
 def _headers(error: ZapdError) -> dict[str, str]:

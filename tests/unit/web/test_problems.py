@@ -3,6 +3,7 @@ import pytest
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from zapd.config.hub import SourceSpec
 from zapd.errors import (
     Conflict,
     FieldError,
@@ -101,3 +102,10 @@ def test_fields_are_named_by_their_dotted_path() -> None:
 
 def test_a_body_of_the_wrong_kind_is_named_body() -> None:
     assert [field.field for field in error_of(b"[]").fields] == ["body"]
+
+
+def test_a_rule_between_fields_names_the_field_that_it_asks_for() -> None:
+    with pytest.raises(ValidationError) as wrong:
+        SourceSpec.model_validate({"verify": "hmac", "secret": "s"})
+    (field,) = problems.of_validation(wrong.value).fields
+    assert (field.field, field.rule) == ("header", "`header` is needed for hmac")
