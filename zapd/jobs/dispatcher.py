@@ -8,7 +8,7 @@ import structlog
 
 from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker
-from zapd.jobs.pool import GROW_EVERY, Pool
+from zapd.jobs.pool import Pool
 from zapd.jobs.scripts import ScriptFailed
 
 log = structlog.get_logger("zapd.jobs")
@@ -194,8 +194,8 @@ class Dispatcher:
         until = max(self._away_until, min(due, default=now + _POLL))
         if self._paused or self._crowded or until <= now:
             until = now + _POLL
-        if any(line.more and line.pool.free <= 0 for line in self._lines.values()):
-            until = min(until, now + GROW_EVERY)
+        full = [line.pool.grows_in for line in self._lines.values() if line.more and line.pool.free <= 0]
+        until = min([until, *[now + seconds for seconds in full]])
         timer = loop.call_at(min(until, now + _POLL), self._wake.set)
         try:
             await self._wake.wait()

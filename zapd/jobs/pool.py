@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
 
 import structlog
 
@@ -95,7 +96,12 @@ class Pool:
 
     @property
     def free(self) -> int:
-        return self._limit - len(self._running)
+        return min(self._limit + self._waiting(), self.queue.max_concurrency) - len(self._running)
+
+    @property
+    def grows_in(self) -> float:
+        """Seconds after which a full pool may have more slots."""
+        return GROW_EVERY if self.queue.waits_after is None else min(self.queue.waits_after, GROW_EVERY)
 
     @property
     def share(self) -> int:
@@ -170,6 +176,13 @@ class Pool:
         oldest = next(iter(self._running), None)
         took = max(self._took, now - oldest.started if oldest else 0.0)  # nothing may have ended yet
         return ready * took / self._limit > self.queue.clear_within
+
+    def _waiting(self) -> int:
+        """How many jobs wait for a stranger who takes his time; the others must not wait with them."""
+        if self.queue.waits_after is None:
+            return 0
+        before = asyncio.get_running_loop().time() - self.queue.waits_after
+        return sum(1 for _ in takewhile(lambda run: run.started < before, self._running))
 
     def configure(self, queue: QueueSettings) -> None:
         """New settings, for the jobs that start from now on."""
@@ -360,7 +373,7 @@ class Pool:
                 self._numbers.died(result.reason)
 
     def _show(self) -> None:
-        self._numbers.slots = self._limit
+        self._numbers.slots = max(self._limit, len(self._running))
         self._numbers.slots_used = len(self._running)
 
 

@@ -24,6 +24,7 @@ class QueueSettings:
     concurrency: int  #: handlers at once while there is little to do
     max_concurrency: int  #: handlers at once under backlog
     clear_within: float = 1.0  #: grow while what is ready would take longer than this
+    waits_after: float | None = None  #: a job that runs for longer waits for a stranger: one more may run beside it
     attempts: int  #: tries in total, then the job is dead
     backoff: float  #: after the first failure; then times `backoff_factor` each
     backoff_factor: float = 3.0

@@ -11,6 +11,7 @@ from zapd.jobs.pool import OnDead
 from zapd.jobs.settings import QueueSettings, RetryRule, SharedLimits, TenantLimits
 
 DELIVERY_GRACE = 5.0  #: seconds a delivery has beyond its POST, to be loaded and recorded
+RECEIVER_SLOW = 0.02  #: seconds after which a POST gives its slot to others: it is only a socket that waits
 
 
 async def no_mourning(_job: Job, _reason: str, _error: str) -> None:
@@ -61,6 +62,7 @@ def settings_of(
         concurrency=queue.concurrency,
         max_concurrency=queue.max_concurrency,
         clear_within=queue.clear_within,
+        waits_after=RECEIVER_SLOW if name == "webhook:delivery" else None,
         max_in_flight=queue.max_in_flight,
         shared=queue.shared_limits,
         attempts=queue.attempts,

@@ -411,6 +411,36 @@ async def test_a_pool_falls_back_after_a_time_of_little_use(engine: Engine, monk
     await eventually(back)
 
 
+async def test_jobs_that_wait_for_a_stranger_take_no_slot_from_the_others(engine: Engine) -> None:
+    engine.configure(settings(concurrency=1, max_concurrency=6, clear_within=60, waits_after=0.01))
+    quick: list[str] = []
+    gate = asyncio.Event()
+
+    async def handler(job: Job) -> Outcome:
+        if job.id.startswith("slow"):
+            await gate.wait()
+        else:
+            quick.append(job.id)
+        return Done()
+
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool)
+    await engine.broker.enqueue([engine.job(f"slow{n}") for n in range(5)])
+    await engine.broker.enqueue([engine.job(f"quick{n}") for n in range(20)])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: len(quick) == 20)
+    assert pool.running == 5
+
+    await engine.broker.enqueue([engine.job(f"slower{n}") for n in range(5)])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running == 6)
+    await turn(dispatcher)
+    assert pool.running == 6  # never more than the operator allows
+
+    gate.set()
+    await eventually(lambda: len(engine.over) == 30)
+
+
 async def test_new_settings_hold_for_a_running_pool(engine: Engine) -> None:
     engine.configure(settings(concurrency=1, max_concurrency=1))
     handler = Recorder()
