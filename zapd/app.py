@@ -233,7 +233,7 @@ class App:
         )
         log.info("admin_key.written" if made else "admin_key.found", path=str(key_file.absolute()))
         await self._storage.writer.commit(self._storage.tenants.ensured(DEFAULT_TENANT, "operator", now_ms()))
-        await self._webhooks.fanout.refresh()
+        await self._webhooks.open()
         await self._hub.open()
         if self._engine.embedded is not None and not await self._engine.embedded.ready():
             log.error("redis.not_ready")
@@ -241,7 +241,7 @@ class App:
     async def _limits_lost(self, at: int) -> None:
         """Redis had lost its data by then (ms): the limits of single sessions and endpoints are put back first."""
         await self._operations.limit_lanes(at)
-        await self._webhooks.fanout.limits_lost()
+        await self._webhooks.limits_lost()
 
     async def offline(self, use: Callable[[Offline, Desk], Awaitable[R]]) -> R:
         """Let `use` work with the event hub while no daemon runs: only the database and the way out are open."""
@@ -251,7 +251,7 @@ class App:
         queues = ("event:process", "notification:send", "webhook:delivery")
         try:
             await self._network.open()
-            await self._webhooks.fanout.refresh()
+            await self._webhooks.open()
             await self._hub.open()
             offline = Offline(
                 rows=self._storage.outbox,

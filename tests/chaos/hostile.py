@@ -1,9 +1,10 @@
 """Hostile receivers beside a healthy one: its webhooks come as fast as among healthy neighbours, and nothing is lost.
 
 Two daemons with the same twelve endpoints get the same load in turns, a phase each: one's are all healthy, of the
-other's eleven are hostile (`zapd.cli.hostile`). Turns of a second and a half, so that a machine that is busy for a while is so for
-both. Then the hostile ones heal, what they missed is recovered, and every event must have been taken by every endpoint.
-A receiver that answers 200 has taken an event, however it goes on after that.
+other's eleven are hostile (`zapd.cli.hostile`). The turns are short, so that a machine that is busy for a while is so
+for both. Then the hostile ones heal, what they missed is recovered, and every event must have been taken by every
+endpoint. A receiver that answers 200 has taken an event,
+however it goes on after that.
 """
 
 import asyncio

@@ -501,3 +501,46 @@ def webhook_bytes(text: str) -> bytes:
     import orjson
 
     return orjson.dumps(webhook_body({"messages": [text_message("wamid.1", text)]}))
+
+
+async def test_6_a_backlog_of_a_dead_endpoint_burns_no_tries_over_a_restart_that_loses_redis(
+    daemon: Daemon, receiver: Receiver
+) -> None:
+    """The receiver said when to come again: who kills zapd and its Redis meanwhile does not make it forget that."""
+    count = 12
+    receiver.reply = Reply(503, headers={"Retry-After": "3600"})
+    connection = (await daemon.connect())["id"]
+    _, made = await daemon.call("POST", "/endpoints", {"url": receiver.url, "types": ["message.sent"]})
+    await daemon.send(connection, "m0")
+    await eventually(lambda: receiver.received, within=15)
+    for n in range(1, count):
+        await daemon.send(connection, f"m{n}")
+
+    async def tries() -> list[int]:
+        return [d["attempts"] for d in await daemon.pages(f"/deliveries?endpoint_id={made['id']}")]
+
+    async def all_there() -> list[int]:
+        found = await tries()
+        return found if len(found) == count and any(found) else []
+
+    before = await eventually(all_there, within=15)
+    asked = len(receiver.received)
+    assert asked < count
+
+    await daemon.kill()
+    for path in daemon.state.rglob("*.aof"):
+        path.unlink()
+    await daemon.start()
+
+    async def looked_at() -> bool:
+        """Nothing is left to be claimed: what was put back waits with its endpoint."""
+        _, status = await daemon.call("GET", "/status")
+        queue = status["queues"]["webhook:delivery"]
+        return bool(queue["delayed"] and not queue["active"])
+
+    await eventually(looked_at, within=20)
+    assert (len(receiver.received), await tries()) == (asked, before)
+
+    receiver.reply = Reply()
+    await daemon.call("PATCH", f"/endpoints/{made['id']}", {"enabled": True})  # a person knows better
+    await eventually(lambda: len(receiver.received) >= asked + count, within=20)

@@ -13,6 +13,7 @@ from zapd.store.database import Database
 from zapd.store.dead_letters import DeadLetterStore
 from zapd.store.definitions import DefinitionStore
 from zapd.store.deliveries import DeliveryStore
+from zapd.store.endpoint_waits import EndpointWaitStore
 from zapd.store.endpoints import EndpointStore
 from zapd.store.event_states import EventStateStore
 from zapd.store.events import EventStore
@@ -66,6 +67,7 @@ class Storage:
         self.conversations = ConversationStore(database=database, read=self.messages.of)
         self.events = EventStore(database=database, reader=reader)
         self.endpoints = EndpointStore(database=database, reader=reader, vault=vault)
+        self.endpoint_waits = EndpointWaitStore(database=database)
         self.deliveries = DeliveryStore(database=database, reader=reader)
         self.outbox = OutboxStore(database=database, reader=reader)
         self.dead_letters = DeadLetterStore(database=database, reader=reader)

@@ -55,11 +55,13 @@ class Webhooks:
             ids=basis.ids,
             priority=queue.priority,
             metrics=self.metrics,
-            limit=lambda endpoint: self._limit(endpoint, None),
+            limit=lambda endpoint: self._limit(endpoint, self.pacing.cap(endpoint)),
         )
         self.announcer = Announcer(events=storage.events, fan_out=both(self.fanout, routed), ids=basis.ids)
         self.pacing = Pacing(
             set_cap=self._set_cap,
+            rows=storage.endpoint_waits,
+            commit=storage.writer.commit_all,
             default_cap=basis.config.webhooks.endpoint_concurrency,
             now_ms=now_ms,
             random=random.random,
@@ -111,9 +113,20 @@ class Webhooks:
             QUEUE, endpoint.id, per_minute=rate, burst=burst, cap=cap or endpoint.options.concurrency
         )
 
+    async def open(self) -> None:
+        """Know the endpoints, and which of them are spared. Raises Unavailable."""
+        await self.fanout.refresh()
+        await self.pacing.restore(self.fanout.all_enabled())
+
+    async def limits_lost(self) -> None:
+        """The queue lost its data: give it the endpoints' limits again. Raises Unavailable."""
+        await self.fanout.limits_lost()
+        await self.pacing.limits_lost(self.fanout.all_enabled())
+
     async def renewed(self, endpoint: Endpoint) -> None:
         """It was changed through the API: it gets a new chance at once."""
         await self.pacing.forget(endpoint)
+        await self.resender.hurry(endpoint)
         await self._wake_lane(QUEUE, endpoint.id)
 
     async def public_keys(self, endpoint_id: str | None) -> list[str]:

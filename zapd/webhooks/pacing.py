@@ -4,15 +4,23 @@ The whole endpoint waits, not one delivery: its backlog stays where it is and bu
 delivery goes, the oldest (the canary). If it is taken, the number at once doubles with each success up to the
 endpoint's own; if not, the wait doubles.
 
-This is memory of one daemon. The waiting itself is a parked lane in Redis, so it holds for all of them; what a restart
-forgets is only how long the next wait would have been.
+This is memory of one daemon. The waiting itself is a parked lane in Redis, so it holds for all of them. SQL keeps what
+a restart must know: until when an endpoint waits, how long its next wait is, and that its failures are many, so that a
+backlog burns no tries again because zapd or Redis came back.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from zapd.backoff import Backoff
+from zapd.errors import Unavailable
 from zapd.model.webhook import Endpoint
+from zapd.store.commands import Change
+from zapd.store.endpoint_waits import EndpointWait, EndpointWaitStore
+
+log = structlog.get_logger("zapd.webhooks")
 
 BREAK_AFTER = 10  #: failures in a row, whatever they are, after which the endpoint waits
 MAX_SUSPECTS = 10_000  #: deliveries remembered because they timed out
@@ -41,9 +49,18 @@ class Pacing:
     """The endpoints that are spared at the moment. `default_cap`: POSTs at once to an endpoint that names no number."""
 
     def __init__(
-        self, *, set_cap: SetCap, default_cap: int, now_ms: Callable[[], int], random: Callable[[], float]
+        self,
+        *,
+        set_cap: SetCap,
+        rows: EndpointWaitStore,
+        commit: Callable[[Sequence[Change]], Awaitable[None]],
+        default_cap: int,
+        now_ms: Callable[[], int],
+        random: Callable[[], float],
     ) -> None:
         self._set_cap = set_cap
+        self._rows = rows
+        self._commit = commit
         self._default_cap = default_cap
         self._now_ms = now_ms
         self._random = random
@@ -53,6 +70,31 @@ class Pacing:
     def held(self) -> int:
         """How many endpoints wait now or send with fewer POSTs at once than they might."""
         return sum(state.cap is not None for state in self._states.values())
+
+    async def restore(self, endpoints: Sequence[Endpoint]) -> None:
+        """At start: go on with these, the enabled ones, where the last run ended. Raises Unavailable."""
+        for endpoint in endpoints:
+            if endpoint.failures:
+                self._state(endpoint).failures = endpoint.failures
+        known = {endpoint.id for endpoint in endpoints}
+        for kept in await self._rows.all():
+            if kept.endpoint_id not in known:  # off or gone; who enables it forgives it
+                await self._keep(self._rows.gone(kept.tenant, kept.endpoint_id))
+                continue
+            failures = max(kept.failures, self._failures_of(kept.endpoint_id))
+            # Redis may have its old limit still, or none: one POST at once until one was taken.
+            self._states[kept.endpoint_id] = _State(kept.until, kept.waits, failures, cap=1)
+
+    async def limits_lost(self, endpoints: Sequence[Endpoint]) -> None:
+        """The queue lost its data: those that are spared get their narrow way again."""
+        for endpoint in endpoints:
+            if (cap := self.cap(endpoint)) is not None:
+                await self._set_cap(endpoint, cap)
+
+    def cap(self, endpoint: Endpoint) -> int | None:
+        """POSTs at once to it now; None: its own number."""
+        state = self._states.get(endpoint.id)
+        return None if state is None else state.cap
 
     def wait(self, endpoint: Endpoint) -> float:
         """Seconds that the endpoint still waits; 0: it may be tried."""
@@ -73,6 +115,8 @@ class Pacing:
             return
         wider = state.cap * 2
         state.cap = wider if wider < (endpoint.options.concurrency or self._default_cap) else None
+        if state.cap is None:
+            await self._keep(self._rows.gone(endpoint.tenant, endpoint.id))
         await self._set_cap(endpoint, state.cap)
 
     async def later(self, endpoint: Endpoint, hint: float | None, *, started: int) -> float:
@@ -108,15 +152,28 @@ class Pacing:
 
     async def forget(self, endpoint: Endpoint) -> None:
         """It was changed or enabled: what was known of it does not hold any more."""
+        await self._keep(self._rows.gone(endpoint.tenant, endpoint.id))  # another daemon may have put it there
         if self._states.pop(endpoint.id, None) is not None:
             await self._set_cap(endpoint, None)
 
     async def _hold(self, endpoint: Endpoint, state: _State, seconds: float) -> None:
         state.opened_at = self._now_ms()
         state.until = state.opened_at + round(seconds * 1000)
+        kept = EndpointWait(endpoint.tenant, endpoint.id, state.until, state.waits, state.failures)
+        await self._keep(self._rows.put(kept))
         if state.cap != 1:
             state.cap = 1
             await self._set_cap(endpoint, 1)
+
+    async def _keep(self, change: Change) -> None:
+        try:
+            await self._commit([change])
+        except Unavailable as error:  # the memory holds; only a restart now would not know of it
+            log.warning("endpoint.wait_not_kept", reason=str(error))
+
+    def _failures_of(self, endpoint_id: str) -> int:
+        state = self._states.get(endpoint_id)
+        return 0 if state is None else state.failures
 
     def _state(self, endpoint: Endpoint) -> _State:
         return self._states.setdefault(endpoint.id, _State())

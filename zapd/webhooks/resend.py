@@ -95,6 +95,18 @@ class Resender:
             raise Conflict(f"the delivery is {delivery.state}")
         return await self.retry(tenant, delivery_id)
 
+    async def hurry(self, endpoint: Endpoint) -> None:
+        """What waits for another try is tried now: the endpoint was changed, and its waits were for what it was."""
+        after = None
+        while endpoint.enabled:
+            page = await self._deliveries.listed(
+                endpoint.tenant, endpoint_id=endpoint.id, state=DeliveryState.RETRYING, after=after, limit=PAGE
+            )
+            await asyncio.gather(*[self._again(delivery, due_at=0) for delivery in page])
+            if len(page) < PAGE:
+                return
+            after = page[-1].id
+
     async def recover(self, tenant: str, endpoint_id: str, what: Recover) -> Recovered:
         """Queue what the endpoint missed. Safe to call again: what is on its way already is left alone.
 

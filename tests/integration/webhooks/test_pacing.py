@@ -11,6 +11,7 @@ from tests.support.receiver import Receiver, Reply
 from zapd.jobs.job import Done, Job, Retry, Snooze
 from zapd.model.webhook import DeliveryState
 from zapd.store.commands import Change, Row
+from zapd.store.endpoint_waits import EndpointWaitStore
 from zapd.webhooks.pacing import BREAK_AFTER
 
 
@@ -107,6 +108,74 @@ async def test_the_breaker_opens_after_failures_in_a_row_and_a_success_closes_it
     receiver.reply = Reply(204)
     assert await world.run(waiting) == Done()
     assert await world.run(replace(failing[0], attempt=2)) == Done()
+
+
+async def restarted(world: World) -> None:
+    """The same daemon anew: only SQL is left of what it knew."""
+    await world.fanout.refresh()
+    world.new_pacing()
+    await world.pacing.restore(world.fanout.all_enabled())
+
+
+async def test_pain_6_a_restart_goes_on_sparing_and_waits_twice_as_long(world: World, receiver: Receiver) -> None:
+    endpoint = await world.endpoint(receiver.url)
+    receiver.script.extend([Reply(503), Reply(503), Reply(503)])
+    first, second, third = await jobs_of(world, 3)
+    await world.run(first)
+    await restarted(world)
+    assert await world.run(second) == Snooze(1.0, park_lane=True)
+    assert (await world.delivery_of(second)).attempts == 0
+    world.clock.advance(1)
+    assert await world.run(second) == Snooze(2.0, park_lane=True)
+
+    await restarted(world)
+    world.clock.advance(2)
+    assert await world.run(third) == Snooze(4.0, park_lane=True)
+    await restarted(world)
+    world.clock.advance(4)
+    world.limits.clear()
+    for job in (first, second, third):
+        assert await world.run(job) == Done()
+    assert world.limits == [(endpoint.id, 2), (endpoint.id, None)]  # from one at once, which Redis still has
+    await restarted(world)
+    assert world.pacing.held == 0
+
+
+async def test_the_breaker_is_open_after_a_restart_and_failures_before_it_count(
+    world: World, receiver: Receiver
+) -> None:
+    await world.endpoint(receiver.url)
+    receiver.reply = Reply(500)
+    *failing, last, waiting = await jobs_of(world, BREAK_AFTER + 1)
+    for job in failing:
+        await world.run(job)
+    await restarted(world)
+    assert isinstance(await world.run(last), Retry)
+    assert await world.run(waiting) == Snooze(10.0, park_lane=True)
+    await restarted(world)
+    assert await world.run(waiting) == Snooze(10.0, park_lane=True)
+
+
+async def test_the_queue_that_lost_its_data_hears_again_who_is_spared(world: World, receiver: Receiver) -> None:
+    endpoint = await world.endpoint(receiver.url)
+    receiver.reply = Reply(503)
+    (job,) = await jobs_of(world, 1)
+    await world.run(job)
+    world.limits.clear()
+    await world.pacing.limits_lost(world.fanout.all_enabled())
+    assert world.limits == [(endpoint.id, 1)]
+
+
+async def test_a_wait_goes_with_its_endpoint(world: World, receiver: Receiver) -> None:
+    endpoint = await world.endpoint(receiver.url)
+    receiver.reply = Reply(503)
+    (job,) = await jobs_of(world, 1)
+    await world.run(job)
+    rows = EndpointWaitStore(database=world.database)
+    assert [kept.endpoint_id for kept in await rows.all()] == [endpoint.id]
+    await world.change(world.endpoints.deleted(TENANT, endpoint.id))
+    await restarted(world)
+    assert await rows.all() == []
 
 
 async def test_pain_13_it_is_told_at_50_70_90_percent_and_disabled_at_100(world: World, receiver: Receiver) -> None:

@@ -18,6 +18,7 @@ from zapd.model.webhook import Delivery, Endpoint
 from zapd.store.commands import Change, Row
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
+from zapd.store.endpoint_waits import EndpointWaitStore
 from zapd.store.endpoints import EndpointStore
 from zapd.store.events import EventStore
 from zapd.store.reader import Reader
@@ -71,7 +72,8 @@ class World:
         )
         self.announcer = Announcer(events=self.events, fan_out=self.fanout.changes, ids=ids)
         now_ms = self.clock.now_ms
-        self.pacing = Pacing(set_cap=self._set_cap, default_cap=4, now_ms=now_ms, random=lambda: 0.0)
+        self.database = database
+        self.pacing = self._made_pacing()
         standing = Standing(
             endpoints=self.endpoints,
             fanout=self.fanout,
@@ -106,6 +108,20 @@ class World:
             public=PUBLIC.__contains__,
         )
         self.pinger = Pinger(client=self.client, ids=ids, now_ms=now_ms, random_bytes=os.urandom, iso=iso)
+
+    def _made_pacing(self) -> Pacing:
+        return Pacing(
+            set_cap=self._set_cap,
+            rows=EndpointWaitStore(database=self.database),
+            commit=self.writer.commit_all,
+            default_cap=4,
+            now_ms=self.clock.now_ms,
+            random=lambda: 0.0,
+        )
+
+    def new_pacing(self) -> None:
+        """Forget who is spared, as a restart does."""
+        self.pacing = self.deliverer._pacing = self._made_pacing()
 
     async def _set_cap(self, endpoint: Endpoint, cap: int | None) -> None:
         self.limits.append((endpoint.id, cap))

@@ -24,7 +24,15 @@ from zapd.store.tables.messages import ATTENTION, idempotency, inbox, messages, 
 from zapd.store.tables.schedules import cron_fires, schedules
 from zapd.store.tables.schema import SEALED, metadata
 from zapd.store.tables.settings import settings
-from zapd.store.tables.webhooks import SEQ_TRIGGERS, UNDELIVERED, attempts, deliveries, endpoint_seqs, endpoints
+from zapd.store.tables.webhooks import (
+    SEQ_TRIGGERS,
+    UNDELIVERED,
+    attempts,
+    deliveries,
+    endpoint_seqs,
+    endpoint_waits,
+    endpoints,
+)
 
 __all__ = [
     "ATTENTION",
@@ -52,6 +60,7 @@ __all__ = [
     "definitions",
     "deliveries",
     "endpoint_seqs",
+    "endpoint_waits",
     "endpoints",
     "event_states",
     "events",

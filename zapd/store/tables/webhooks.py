@@ -56,6 +56,17 @@ endpoint_seqs = Table(
     Column("last", BigInteger, nullable=False),
 )
 
+# Endpoints that are spared: until when (ms), the waits in a row, the failures in a row. Gone once it has recovered.
+endpoint_waits = Table(
+    "endpoint_waits",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("endpoint_id", Text, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    Column("waits", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+)
+
 deliveries = Table(
     "deliveries",
     metadata,
