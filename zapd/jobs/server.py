@@ -1,12 +1,14 @@
-"""What the Redis server tells of itself, for the gauges."""
+"""What the Redis server tells of itself, for the gauges and for `zapd doctor`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from zapd.errors import Unavailable
+from zapd.jobs.client import connect
 from zapd.jobs.metrics import JobMetrics
 
 log = structlog.get_logger("zapd.jobs")
@@ -42,3 +44,37 @@ class RedisServer:
         if policy not in ("noeviction", self._policy):
             log.error("redis.may_evict", policy=policy, hint="set maxmemory-policy to noeviction")
         self._policy = policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What must be right about a server. Sizes in bytes; `limit` 0: none."""
+
+    version: str
+    time: float
+    policy: str
+    used: int
+    limit: int
+    aof: bool
+    aof_broken: bool
+
+
+async def facts_of(url: str) -> Facts:
+    """Ask the server there. Raises Unavailable."""
+    redis: Redis = connect(url, name="zapd:doctor", connections=1)
+    try:
+        seconds, micros = await redis.time()
+        found = {**await redis.info("server"), **await redis.info("memory"), **await redis.info("persistence")}
+    except (RedisError, OSError) as error:
+        raise Unavailable(str(error)) from error
+    finally:
+        await redis.aclose()
+    return Facts(
+        version=str(found.get("valkey_version") or found["redis_version"]),
+        time=seconds + micros / 1e6,
+        policy=str(found.get("maxmemory_policy", "noeviction")),
+        used=int(found["used_memory"]),
+        limit=int(found.get("maxmemory", 0)),
+        aof=bool(int(found.get("aof_enabled", 0))),
+        aof_broken=found.get("aof_last_write_status", "ok") != "ok",
+    )

@@ -16,7 +16,7 @@ from zapd.store.engine import Engine, PostgresEngine, SqliteEngine
 from zapd.store.link import Link, PostgresLink, SqliteLink, problem_of
 from zapd.store.metrics import StoreMetrics
 from zapd.store.sealing import Sealing
-from zapd.store.tables import metadata
+from zapd.store.tables import events, metadata
 
 HEAD = "0015"  #: the newest migration; a test compares it with the files
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -83,6 +83,21 @@ class Database:
         """Raises ConfigError when the schema is not the one that this program needs."""
         if (found := await self.version()) != HEAD:
             raise ConfigError(f"database.url = the schema is at {found}, this zapd needs {HEAD}: run `zapd migrate`")
+
+    async def damage(self) -> str | None:
+        """What is damaged in a SQLite file; reads all of it. PostgreSQL looks after itself. Raises Unavailable."""
+        if self._path is None:
+            return None
+        with _in_our_words():
+            found = await self._engine.run(
+                lambda connection: connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            )
+        return None if found == "ok" else str(found)
+
+    async def newest_event_at(self) -> int | None:
+        """When the newest event was kept (ms). Raises Unavailable."""
+        rows = await self.fetch(sa.select(events.c.created_at).order_by(events.c.seq.desc()).limit(1))
+        return rows[0][0] if rows else None
 
     async def migrate(self) -> None:
         """Bring the schema to HEAD. Raises Unavailable, or ConfigError when it belongs to a newer zapd."""

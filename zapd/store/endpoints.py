@@ -158,6 +158,12 @@ class EndpointStore:
         return Endpoint(**fields)
 
 
+async def destinations(database: Database) -> list[tuple[str, str, str]]:
+    """Tenant, id and URL of every enabled endpoint; opens no secret."""
+    query: sa.Select[Any] = sa.select(_E.tenant, _E.id, _E.url).where(_E.enabled.is_(True)).order_by(_E.id)
+    return [(tenant, endpoint_id, url) for tenant, endpoint_id, url in await database.fetch(query)]
+
+
 def _secret(value: str, expires_at: int | None, proven_at: int | None = None) -> Secret:
     return Secret(value=value, expires_at=expires_at, proven_at=proven_at)
 

@@ -1,4 +1,4 @@
-"""`zapd doctor receiver`: a hostile receiver against the running daemon."""
+"""`zapd doctor` and `zapd doctor receiver` against the running daemon."""
 
 import asyncio
 import json
@@ -8,8 +8,8 @@ import pytest
 
 from tests.integration.web.test_cli import zapd
 from tests.support.daemon import Daemon
-from zapd.cli.doctor import EXPECTED, FORBIDDEN
 from zapd.cli.hostile import MODES, HostileReceiver
+from zapd.cli.receiver import EXPECTED, FORBIDDEN
 
 TOML = '[webhooks]\ntimeout = "2s"\n'
 
@@ -23,6 +23,21 @@ async def test_the_limits_hold_and_nothing_is_left_behind(daemon: Daemon) -> Non
     assert findings.keys() == {*MODES, *(f"refuses {url}" for url in FORBIDDEN), "memory", "/health meanwhile"}
     _, left = await daemon.call("GET", "/endpoints")
     assert left["data"] == []
+
+
+async def test_a_running_daemon_is_healthy(daemon: Daemon) -> None:
+    code, out, err = await zapd(
+        daemon,
+        "doctor",
+        "--json",
+        ZAPD_CONFIG=str(daemon.config),
+        ZAPD_STATE__DIR=str(daemon.state),
+        ZAPD_HTTP__LISTEN=f"127.0.0.1:{daemon.port}",
+    )
+    found = {row["check"]: row for row in json.loads(out)}
+    assert code == 0, (err, found)
+    assert found["listener"]["found"].endswith("every part up")
+    assert found["Redis persistence"]["result"] == "ok"  # the embedded one was found
 
 
 async def test_each_misbehaviour_has_an_end_that_is_expected() -> None:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Table, Text
 
-from zapd.store.tables.schema import metadata
+from zapd.store.tables.schema import BODY, metadata
 
 # What happens by the clock. `last_slot`: every slot up to it has been dealt with.
 schedules = Table(
@@ -10,7 +10,7 @@ schedules = Table(
     metadata,
     Column("tenant", Text, primary_key=True),
     Column("id", Text, primary_key=True),
-    Column("spec", LargeBinary, nullable=False),  # JSON
+    Column("spec", LargeBinary, nullable=False, info=BODY),  # JSON; what it fires may name people
     Column("source", Text, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("last_slot", BigInteger, nullable=False),

@@ -39,8 +39,13 @@ class WebConfig(BaseModel):
             raise InvalidInput(FieldError("config.phone", RULE)) from None
 
 
+def installed() -> bool:
+    """Whether the extra packages are there; they are found, not imported."""
+    return importlib.util.find_spec("neonize") is not None
+
+
 def check_config(config: Mapping[str, Any]) -> None:
     """What is checked before a connection is made. Raises InvalidInput, also when the extra is not installed."""
-    if importlib.util.find_spec("neonize") is None:
+    if not installed():
         raise InvalidInput(FieldError("transport", MISSING))
     WebConfig.read(orjson.dumps(dict(config)))
