@@ -187,3 +187,15 @@ async def test_it_starts_on_the_socket_of_systemd(tmp_path: Path) -> None:
         await daemon.send(connection, "m0")
         await eventually(lambda: arrived(daemon, connection))
         assert await daemon.stop() == 0
+
+
+async def test_an_idle_daemon_does_without_the_library_that_seals(tmp_path: Path) -> None:
+    """8 MiB: the first body, secret or login loads it; zapd's own schedules must not."""
+    async with Daemon(tmp_path / "state") as daemon:
+
+        async def has_its_schedules() -> bool:
+            return bool((await daemon.call("GET", "/schedules"))[1]["data"])
+
+        await eventually(has_its_schedules, within=15)
+        assert daemon.process
+        assert "cryptography" not in Path(f"/proc/{daemon.process.pid}/maps").read_text()

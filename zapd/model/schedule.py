@@ -42,15 +42,14 @@ class Spec:
         return (self.cron, self.every, self.timezone) == (other.cron, other.every, other.timezone)
 
     def dumped(self) -> bytes:
-        """As it is stored."""
-        fields = {name: getattr(self, name) for name in self.__slots__ if name != "payload"}
-        return orjson.dumps({**fields, "payload": orjson.Fragment(self.payload)})
+        """As it is stored, but for its payload."""
+        return orjson.dumps({name: getattr(self, name) for name in self.__slots__ if name != "payload"})
 
 
-def spec_of(stored: bytes) -> Spec:
-    """The other way round."""
+def spec_of(stored: bytes, payload: bytes | None) -> Spec:
+    """The other way round. Without a payload it is in `stored`: so it was kept at first."""
     fields = orjson.loads(stored)
-    return Spec(**{**fields, "payload": orjson.dumps(fields["payload"])})
+    return Spec(**{**fields, "payload": orjson.dumps(fields["payload"]) if payload is None else payload})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Schedules, and which of their slots were fired."""
+"""Schedules, and which of their slots were fired. What they fire with is sealed; `{}` says nothing and is not."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ _ADDED = Insert(table=schedules, columns=tuple(_S), when_there="skip")
 _PUT = Insert(table=schedules, columns=tuple(_S), when_there="replace")
 _CHANGED = Update(
     table=schedules,
-    columns=(*_KEY, _S.spec, _S.last_slot, _S.updated_at),
-    sets=lambda v: {"spec": v.c.spec, "last_slot": v.c.last_slot, "updated_at": v.c.updated_at},
+    columns=(*_KEY, _S.spec, _S.payload, _S.last_slot, _S.updated_at),
+    sets=lambda v: {name: v.c[name] for name in ("spec", "payload", "last_slot", "updated_at")},
 )
 _PAUSED = Update(
     table=schedules,
@@ -59,7 +59,7 @@ class ScheduleStore:
     @staticmethod
     def changed(tenant: str, schedule_id: str, spec: Spec, last_slot: int, at: int) -> Change:
         """Other times or another target."""
-        return Change(_CHANGED, (tenant, schedule_id, spec.dumped(), last_slot, at))
+        return Change(_CHANGED, (tenant, schedule_id, spec.dumped(), spec.payload, last_slot, at))
 
     @staticmethod
     def paused(tenant: str, schedule_id: str, paused: bool, last_slot: int) -> Change:
@@ -104,10 +104,11 @@ class ScheduleStore:
 
 
 def _values(s: Schedule) -> Row:
-    by_name = {name: getattr(s, name) for name in s.__slots__} | {"spec": s.spec.dumped()}
+    by_name = {name: getattr(s, name) for name in s.__slots__} | {"spec": s.spec.dumped(), "payload": s.spec.payload}
     return tuple(by_name[column.name] for column in schedules.c)
 
 
 def _schedule(row: Row) -> Schedule:
     values = dict(zip((column.name for column in schedules.c), row, strict=True))
-    return Schedule(**{**values, "spec": spec_of(values["spec"]), "paused": bool(values["paused"])})
+    spec = spec_of(values["spec"], values.pop("payload"))
+    return Schedule(**{**values, "spec": spec, "paused": bool(values["paused"])})

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 
 from tests.support.store import NOW, TENANT, event, message, outbox_row
 from zapd.model.message import MessageStatus
+from zapd.model.schedule import Schedule, Spec
+from zapd.store.commands import Change, Insert
 from zapd.store.database import Database
 from zapd.store.events import EventStore
 from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
 from zapd.store.reader import Reader
+from zapd.store.schedules import ScheduleStore
 from zapd.store.sealing import ERASED, MARK, Sealing
-from zapd.store.tables import data_keys, events, messages
+from zapd.store.tables import data_keys, events, messages, schedules
 from zapd.store.vault import Vault
 from zapd.store.writer import Writer
 
@@ -179,3 +182,35 @@ async def test_every_body_comes_back(plain: bytes) -> None:
     sealed = sealing.seal(plain, b"x.y", key)
     assert sealing.open(sealed, b"x.y") == plain
     assert len(sealed) == len(plain) + len(MARK) + 8 + 12 + 16
+
+
+async def test_what_a_schedule_fires_with_is_sealed_and_one_without_needs_no_key(store: Store) -> None:
+    """zapd's own schedules say nothing of anybody: an idle daemon must do without the library that seals."""
+    rows = ScheduleStore(database=store.database, reader=store.reader)
+    plain = Spec(cron="0 3 * * *", queue="maintenance:cleanup")
+    named = Spec(every=60.0, emit="a.b", payload=BODY)
+    one = Schedule(
+        tenant=TENANT, id="s", spec=plain, source="zapd", paused=False, last_slot=NOW, created_at=NOW, updated_at=NOW
+    )
+    await store.writer.commit(rows.added(one))
+    assert store.sealing.newest(TENANT) is None
+
+    await store.writer.commit(rows.changed(TENANT, "s", named, NOW, NOW))
+    found = await rows.get(TENANT, "s")
+    assert found is not None
+    assert found.spec == named
+    (lying,) = await store.lies(schedules.c.payload)
+    assert lying.startswith(MARK)
+    assert b"CPF" not in b"".join([lying, *await store.lies(schedules.c.spec)])
+
+
+async def test_a_schedule_from_before_its_payload_lay_apart_is_read(store: Store) -> None:
+    values = {"tenant": TENANT, "id": "s", "source": "api", "paused": False, "fires": 0}
+    values |= {"last_slot": NOW, "created_at": NOW, "updated_at": NOW}
+    old = b'{"queue":"q","payload":{"text":"hi"}}'
+    columns = tuple(schedules.c)
+    row = tuple({**values, "spec": old}.get(column.name) for column in columns)
+    await store.writer.commit(Change(Insert(table=schedules, columns=columns, when_there="skip"), row))
+    found = await ScheduleStore(database=store.database, reader=store.reader).get(TENANT, "s")
+    assert found is not None
+    assert (found.spec.queue, found.spec.payload) == ("q", b'{"text":"hi"}')

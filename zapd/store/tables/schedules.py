@@ -10,7 +10,7 @@ schedules = Table(
     metadata,
     Column("tenant", Text, primary_key=True),
     Column("id", Text, primary_key=True),
-    Column("spec", LargeBinary, nullable=False, info=BODY),  # JSON; what it fires may name people
+    Column("spec", LargeBinary, nullable=False),  # JSON: when, and what it fires
     Column("source", Text, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("last_slot", BigInteger, nullable=False),
@@ -19,6 +19,7 @@ schedules = Table(
     Column("fires", Integer, nullable=False),
     Column("last_fired_at", BigInteger),
     Column("last_made", Text),
+    Column("payload", LargeBinary, info=BODY),  # JSON; it may name people. null: in `spec`, from before it was apart
 )
 
 cron_fires = Table(
