@@ -65,13 +65,14 @@ class Claim(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """How a claim ends. `delay_ms` is for RETRY, SNOOZE and PARK; `reason` and `error` are for DEAD."""
+    """How a claim ends. `delay_ms` is for RETRY, SNOOZE and PARK; `reason` and `error` for DEAD; `took_ms` for DONE."""
 
     claimed: Claimed
     ending: Ending
     delay_ms: int = 0
     reason: str = ""
     error: str = ""
+    took_ms: int = 0
 
 
 class Pauses(NamedTuple):
@@ -194,9 +195,9 @@ class Broker:
         """
         first = results[0].claimed
         args: list[str | bytes | int] = [self.consumer, f"{first.fence}/{len(results)}"]
-        for (job, fence), ending, delay_ms, reason, error in results:
+        for (job, fence), ending, delay_ms, reason, error, took_ms in results:
             if ending is Ending.DONE:
-                args += (job.id, fence, job.lane, ending, job.attempt)
+                args += (job.id, fence, job.lane, ending, f"{job.attempt}|{took_ms}|{job.tenant}")
             else:
                 detail = f"{reason}\n{error}" if ending is Ending.DEAD else delay_ms
                 args += (job.id, fence, job.lane, ending, detail)

@@ -46,7 +46,10 @@ class QueueStats:
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """One job. `at` (ms) is when it is due, died or was completed; 0 in the other states."""
+    """One job. `at` (ms) is when it is due, died or was completed; 0 in the other states.
+
+    `tenant` is empty when its blob cannot be read. `took_ms` is of a completed one's last try.
+    """
 
     id: str
     queue: str
@@ -56,6 +59,8 @@ class JobView:
     job: Job | None = None  #: None when it is completed, or its blob cannot be read
     reason: str = ""
     error: str = ""
+    tenant: str = ""
+    took_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +174,8 @@ class Inspector:
 def _view(queue: str, job_id: str, state: str, blob: bytes, at: int) -> JobView | None:
     if state == "missing":
         return None
+    if state == "completed":
+        return _completed(queue, blob.decode())
     reason = error = b""
     if state == "dead":
         reason, error, blob = blob.split(b"\n", 2)
@@ -185,6 +192,7 @@ def _view(queue: str, job_id: str, state: str, blob: bytes, at: int) -> JobView 
         job=job,
         reason=reason.decode(),
         error=error.decode(errors="replace"),
+        tenant=job.tenant if job else "",
     )
 
 
@@ -213,5 +221,13 @@ def _stranger(record: bytes) -> Stranger:
 
 
 def _completed(queue: str, line: str) -> JobView:
-    at, attempt, job_id = line.split("|", 2)
-    return JobView(id=job_id, queue=queue, state="completed", at=int(at), attempt=int(attempt))
+    at, attempt, took, tenant, job_id = line.split("|", 4)
+    return JobView(
+        id=job_id,
+        queue=queue,
+        state="completed",
+        at=int(at),
+        attempt=int(attempt),
+        tenant=tenant,
+        took_ms=int(took),
+    )

@@ -239,7 +239,7 @@ class Pool:
         self._took += (took - self._took) * _FORGET
         run.stopped = run.stopped or _ENDED
         if type(outcome) is Done:
-            result = Finished(run.claimed, Ending.DONE)
+            result = Finished(run.claimed, Ending.DONE, took_ms=round(took * 1000))
         else:
             result = await self._ending(run.claimed, outcome)
         if run in self._running:  # else a drain that could not wait has handed it back

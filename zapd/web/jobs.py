@@ -28,7 +28,6 @@ from zapd.web.dependencies import JobState
 from zapd.web.openapi import Rule
 from zapd.web.queues import existing
 
-KEPT_COMPLETED = 100  #: completed jobs that are kept of a queue
 SLICE = 200  #: items checked before the loop gets its turn
 
 
@@ -121,7 +120,7 @@ async def _found(request: web.Request) -> tuple[JobView, DeadLetter | None]:
         view = None
         with suppress(Unavailable):  # what SQL knows is shown
             view = await request.app[need.JOBS].job(row.queue, job_id)
-        if view is None or view.state == JobState.DEAD:  # committed, and not in Redis yet or any more
+        if view is None or _is_earlier(view, row.created_at):  # committed, and not in Redis yet or any more
             state = JobState.DELAYED if row.due_at > request.app[need.NOW_MS]() else JobState.WAITING
             view = JobView(id=job_id, queue=row.queue, state=state, at=row.due_at, attempt=1, job=job_of(row))
         return view, None
@@ -131,25 +130,18 @@ async def _found(request: web.Request) -> tuple[JobView, DeadLetter | None]:
     return await _in_redis(request, tenant, job_id), None
 
 
+def _is_earlier(view: JobView, created_at: int) -> bool:
+    """Whether it tells of a job that had the same id before."""
+    return view.state == JobState.DEAD or (view.state == JobState.COMPLETED and view.at < created_at)
+
+
 async def _in_redis(request: web.Request, tenant: str, job_id: str) -> JobView:
-    """A job without a row has ended. Raises NotFound."""
-    for queue in request.app[need.QUEUES]:
-        view = await request.app[need.JOBS].job(queue, job_id)
-        if view is not None and view.state != JobState.DEAD and (view.job is None or view.job.tenant == tenant):
-            return view
-    completed = await _completed(request, job_id)
-    if completed is None:
+    """A job without a row has ended: of the newest of each queue Redis knows how. Raises NotFound."""
+    views = [await request.app[need.JOBS].job(queue, job_id) for queue in request.app[need.QUEUES]]
+    own = [view for view in views if view and view.state != JobState.DEAD and view.tenant in ("", tenant)]
+    if not own:
         raise NotFound(f"there is no job {job_id}")
-    return completed
-
-
-async def _completed(request: web.Request, job_id: str) -> JobView | None:
-    """Of the last completed jobs of each queue, the one with this id that ended last."""
-    found = []
-    for queue in request.app[need.QUEUES]:
-        its = await request.app[need.JOBS].list_jobs(queue, JobState.COMPLETED, None, KEPT_COMPLETED)
-        found += [view for view in its.jobs if view.id == job_id]
-    return max(found, key=lambda view: view.at, default=None)
+    return max(own, key=lambda view: (view.state != JobState.COMPLETED, view.at))
 
 
 async def _whole(request: web.Request, view: JobView, letter: DeadLetter | None) -> answers.JobAnswer:

@@ -20,6 +20,7 @@ from zapd.web import answers, bodies, problems
 from zapd.web import dependencies as need
 from zapd.web.answers import Json, MessageAnswer, Time, answer
 from zapd.web.auth import key_of, visible
+from zapd.web.dependencies import JobState
 from zapd.web.openapi import Rule
 from zapd.web.pages import PageQuery, Query, page, parsed_query
 from zapd.whatsapp.numbers import recipient
@@ -249,6 +250,8 @@ async def _job_of(request: web.Request, message: Message) -> list[Moment]:
         found = await request.app[need.JOBS].job(SEND, message.job_id) if message.job_id else None
     except Unavailable:
         found = None  # Redis is away: the rest of the story is in SQL
+    if found is not None and found.state == JobState.COMPLETED:
+        return [_moment(found.at, "job", found.id, "ended", answers.job(found))]
     if found is not None:
         return [_moment(message.created_at, "job", found.id, found.state, answers.job(found))]
     if message.job_id is None or message.status in _UNDER_WAY:

@@ -267,6 +267,24 @@ async def test_numbers_and_pages_show_where_the_jobs_are(engine: Engine) -> None
         await engine.broker.list_jobs(QUEUE, "nowhere")
 
 
+async def test_a_completed_job_can_be_looked_up(engine: Engine) -> None:
+    names = [f"j{number:03d}" for number in range(250)]
+    await engine.broker.enqueue([engine.job(name, tenant="acme") for name in names])
+    claimed = await claim(engine, 250)
+    results = [result._replace(took_ms=number) for number, result in enumerate(done(claimed))]
+    await engine.broker.finish(QUEUE, results[:101])
+    await engine.broker.finish(QUEUE, results[101:])
+
+    last = await engine.broker.job(QUEUE, "j249")
+    assert last
+    assert (last.state, last.attempt, last.took_ms, last.tenant, last.job) == ("completed", 1, 249, "acme", None)
+    assert last.at > 0
+    page = await engine.broker.list_jobs(QUEUE, "completed", None, 200)
+    assert {view.id for view in page.jobs} == set(names[150:])
+    assert await engine.broker.job(QUEUE, "j149") is None
+    assert await engine.broker.job(QUEUE, "249") is None
+
+
 @pytest.mark.parametrize("state", ["waiting", "dead", "delayed", "active"])
 async def test_pages_follow_each_other_to_the_end(engine: Engine, state: str) -> None:
     due = 9_999_999_999_999 if state == "delayed" else 0

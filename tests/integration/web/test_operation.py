@@ -211,15 +211,19 @@ async def test_many_jobs_are_taken_in_one_request(daemon: Daemon) -> None:
     await eventually(completed, within=20)
 
 
-async def test_a_job_that_has_completed_is_still_shown(daemon: Daemon) -> None:
-    await daemon.call("POST", "/queues/billing:check/jobs", {"jobs": [{"id": "soon-done", "payload": 1}]})
+async def test_a_completed_job_says_when_and_how_it_ended(daemon: Daemon) -> None:
+    await daemon.call("POST", "/queues/billing:check/jobs", {"jobs": [{"id": "looked-up", "payload": 1}]})
 
-    async def completed() -> bool:
-        return bool((await daemon.call("GET", "/jobs/soon-done"))[1].get("state") == "completed")
+    async def completed() -> Any:
+        status, job = await daemon.call("GET", "/jobs/looked-up")
+        return job if status == 200 and job["state"] == "completed" else None
 
-    await eventually(completed)
-    assert (await daemon.call("POST", "/jobs/soon-done/retry"))[0] == 409
-    assert (await daemon.call("DELETE", "/jobs/soon-done"))[0] == 409
+    job = await eventually(completed, within=20)
+    assert (job["queue"], job["attempt"], job["payload"]) == ("billing:check", 1, None)
+    assert job["at"]
+    assert job["took_ms"] >= 0
+    for verb, path in (("DELETE", "/jobs/looked-up"), ("POST", "/jobs/looked-up/retry")):
+        assert (await daemon.call(verb, path))[0] == 409
 
 
 async def test_existing_clients_read_the_numbers_of_the_queues(daemon: Daemon) -> None:

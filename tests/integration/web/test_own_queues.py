@@ -74,7 +74,8 @@ async def job(daemon: Daemon, job_id: str) -> Any:
 
 
 async def gone(daemon: Daemon, job_id: str) -> bool:
-    return (await daemon.call("GET", f"/jobs/{job_id}"))[0] == 404
+    status, answer = await daemon.call("GET", f"/jobs/{job_id}")
+    return status == 404 or bool(answer["state"] == "completed")
 
 
 async def dead(daemon: Daemon, job_id: str) -> Any:

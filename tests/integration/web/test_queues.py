@@ -190,4 +190,5 @@ async def known(daemon: Daemon, job: str) -> bool:
 
 
 async def ended(daemon: Daemon, job: str) -> bool:
-    return (await daemon.call("GET", f"/jobs/{job}"))[0] == 404
+    status, answer = await daemon.call("GET", f"/jobs/{job}")
+    return status == 404 or bool(answer["state"] == "completed")

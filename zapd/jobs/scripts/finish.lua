@@ -1,6 +1,6 @@
 -- flags: allow-oom
 -- ARGV: consumer, name of this call, then per job id, number of its claim, lane, ending, detail.
--- Endings and their detail: d done (attempt); r retry, s snooze, p snooze and park the lane (delay ms);
+-- Endings and their detail: d done ("attempt|ms it took|tenant"); r retry, s snooze, p snooze and park the lane (delay ms);
 -- x dead (reason, line break, error); h hand back; c canceled.
 -- Answers one digit per job: 1 taken, 0 refused because the claim is not (any more) this consumer's.
 -- The same call again, after its answer was lost, gets the same answer and changes nothing.
@@ -60,6 +60,7 @@ local function end_other(id, lane, ending, detail)
 end
 
 local done, log, counts, stamp = {}, {}, {}, whole(math.floor(now)) .. '|'
+local KEPT = 100 -- completed ones
 for n, id in ipairs(ids) do
   if answers[n] == 1 then
     local i = 5 * n
@@ -67,7 +68,7 @@ for n, id in ipairs(ids) do
     counts[ending] = (counts[ending] or 0) + 1
     if ending == 'd' then
       done[#done + 1] = id
-      log[#log + 1] = stamp .. detail .. '|' .. id
+      log[(#done - 1) % KEPT + 1] = stamp .. detail .. '|' .. id
       release(lane)
     else
       end_other(id, lane, ending, detail)
@@ -78,7 +79,7 @@ end
 if #done > 0 then
   redis.call('HDEL', jobs, unpack(done))
   redis.call('LPUSH', P .. 'done', unpack(log))
-  redis.call('LTRIM', P .. 'done', 0, 99)
+  redis.call('LTRIM', P .. 'done', 0, KEPT - 1)
 end
 for ending, count in pairs(counts) do redis.call('HINCRBY', P .. 'stat', ending, count) end
 local answer = table.concat(answers)

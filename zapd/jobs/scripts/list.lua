@@ -1,5 +1,5 @@
 -- ARGV: state, cursor ('' for the first page), most. Answers {ids, next cursor or ''}.
--- Completed ones come as "ms|attempt|id". A page may hold fewer than asked for though there are more.
+-- Completed ones come as `done` has them. A page may hold fewer than asked for though there are more.
 local state, after, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local found, cursor = {}, ''
 

@@ -26,7 +26,7 @@
 --   cx            HASH   id -> the claim that is to be stopped; goes a minute after the last one was added
 --   n:<id>        HASH   what a running job tells: p progress, at ms, e last error. Goes an hour after the last note, as does
 --   lg:<id>       LIST   "ms|text", the last lines of its log
---   done          LIST   the newest completed: "ms|attempt|id"
+--   done          LIST   the newest completed: "ms|attempt|ms it took|tenant|id"
 --   stat          HASH   counters
 --   meta          HASH   `paused`; `arrival` of the queue's rate; `credit` of aged levels; `void` entries in streams;
 --                        `kinds` in pk; `held` in all tw, `aside` jobs in all th; `whole`: goes when Redis loses its data

@@ -20,8 +20,9 @@ class LogLine(TypedDict):
 
 
 class JobAnswer(TypedDict):
-    """`at`: when it is due, died or was completed. Of a completed job only this, its id and its attempts are kept.
+    """`at`: when it is due, died or was completed. Of a completed job only this, its attempts and `took_ms` are kept.
 
+    `took_ms` is how long the last try took; the newest 100 completed jobs of a queue are known for an hour.
     `error` is the last one, also of a job that is tried again. `progress` (0 to 100) and `logs` are what its handler
     tells, for an hour after its last word; `started_at` is known while it runs on the daemon that answers. These stand
     in the answer about one job only. `bytes` is the size of the payload.
@@ -43,6 +44,7 @@ class JobAnswer(TypedDict):
     bytes: int
     reason: str | None
     error: str | None
+    took_ms: int | None
     started_at: NotRequired[Time | None]
     progress: NotRequired[float | None]
     progress_at: NotRequired[Time | None]
@@ -70,6 +72,7 @@ def job(view: JobView) -> JobAnswer:
         "bytes": len(its.payload),
         "reason": view.reason or None,
         "error": view.error or None,
+        "took_ms": view.took_ms,
     }
 
 
