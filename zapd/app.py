@@ -87,7 +87,7 @@ class App:
             self._network,
             self._engine,
             self._webhooks,
-            download=self._accounts.sessions.download,
+            download=self._accounts.wires.download,
         )
         self._messages = Messages(basis, self._storage, self._engine, self._webhooks, self._accounts, self._media)
         self._jobs = Jobs(

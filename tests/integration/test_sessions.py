@@ -16,7 +16,11 @@ from tests.support.whatsapp import ScriptedTransport
 from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
 from zapd.jobs.job import Done, Job
 from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName
-from zapd.sessions import CreateConnection, Created, Kind, Sessions
+from zapd.sessions.kinds import Kind
+from zapd.sessions.lives import Sessions
+from zapd.sessions.records import Records
+from zapd.sessions.requests import CreateConnection, Created
+from zapd.sessions.wires import Wires
 from zapd.store.commands import Change
 from zapd.store.credentials import Login
 from zapd.webhooks.endpoints import Endpoints
@@ -34,6 +38,20 @@ T = SessionState
 
 def check_cloud(config: Mapping[str, Any]) -> None:
     CloudConfig.read(orjson.dumps(dict(config)))
+
+
+KINDS = {
+    TransportName.SANDBOX: Kind(
+        capabilities=frozenset({"text", "pair"}),
+        check_config=lambda _: None,
+        parse=lambda _, raw: sandbox_wire.parse(raw),
+    ),
+    TransportName.CLOUD: Kind(
+        capabilities=frozenset({"text"}),
+        check_config=lambda config: check_cloud(config),
+        parse=lambda _, raw: sandbox_wire.parse(raw),
+    ),
+}
 
 
 class Desk:
@@ -60,23 +78,19 @@ class Desk:
             on_up=lambda connection: self.sessions.on_up(connection),
             random=lambda: 0.0,
         )
+        records = Records(
+            connections=world.connections,
+            announcer=world.announcer,
+            commit=world.outbox.commit,
+            now_ms=world.clock.now_ms,
+            metrics=SessionMetrics(registry=CollectorRegistry(), transports=list(TransportName)),
+        )
+        self.wires = Wires(records=records, manager=self.manager, kinds=KINDS)
         self.sessions = Sessions(
+            records=records,
             connections=world.connections,
             manager=self.manager,
-            kinds={
-                TransportName.SANDBOX: Kind(
-                    capabilities=frozenset({"text", "pair"}),
-                    check_config=lambda _: None,
-                    parse=lambda _, raw: sandbox_wire.parse(raw),
-                ),
-                TransportName.CLOUD: Kind(
-                    capabilities=frozenset({"text"}),
-                    check_config=check_cloud,
-                    parse=lambda _, raw: sandbox_wire.parse(raw),
-                ),
-            },
-            announcer=world.announcer,
-            metrics=SessionMetrics(registry=CollectorRegistry(), transports=list(TransportName)),
+            kinds=KINDS,
             commit=world.outbox.commit,
             new_endpoint=endpoints.made,
             endpoint_added=world.endpoints.added,
@@ -124,7 +138,7 @@ class Desk:
         """A connection that is created, started and connected."""
         await self.create(connection_id, tenant=tenant)
         await self.run("session:init")
-        await eventually(lambda: self.sessions.connected(tenant, connection_id))
+        await eventually(lambda: self.wires.connected(tenant, connection_id))
 
     async def run(self, queue: str) -> list[Job]:
         """Run the jobs of a queue; their rows go."""
@@ -203,7 +217,7 @@ async def test_the_same_connection_again_while_it_is_pending_gives_the_same_job(
     assert again.job_id == first.job_id
     assert len(await desk.world.jobs("session:init")) == 1
     await desk.run("session:init")
-    await eventually(lambda: desk.sessions.connected("default", "con_1"))
+    await eventually(lambda: desk.wires.connected("default", "con_1"))
     with pytest.raises(Conflict, match="con_1 exists already"):
         await desk.create()
 
@@ -269,7 +283,7 @@ async def test_starting_again_leaves_a_session_that_runs_alone(desk: Desk) -> No
     (job,) = await desk.world.jobs("session:init")
     for _ in range(3):
         assert await desk.sessions.init(job) == Done()
-        await eventually(lambda: desk.sessions.connected("default", "con_1"))
+        await eventually(lambda: desk.wires.connected("default", "con_1"))
     assert desk.transports["default", "con_1"].starts == 1
     assert await desk.told() == ["starting", "connected"]
 
@@ -319,15 +333,15 @@ async def test_a_state_that_cannot_follow_is_neither_stored_nor_announced(desk: 
 async def test_a_paused_session_sends_nothing_until_it_is_resumed(desk: Desk) -> None:
     await desk.up()
     assert (await desk.sessions.pause("default", "con_1")).state is T.PAUSED
-    assert not desk.sessions.connected("default", "con_1")
+    assert not desk.wires.connected("default", "con_1")
     with pytest.raises(NotConnected):
-        await desk.sessions.send(a_message())
+        await desk.wires.send(a_message())
     assert (await desk.stored()).desired is Desired.PAUSED
     desk.woken.clear()
 
     assert (await desk.sessions.resume("default", "con_1")).state is T.CONNECTED
 
-    await desk.sessions.send(a_message())
+    await desk.wires.send(a_message())
     assert desk.transports["default", "con_1"].starts == 1  # the wire stayed up
     assert desk.woken == [("message:send", "con_1")]
     assert (await desk.told())[2:] == ["paused", "connected"]
@@ -341,7 +355,7 @@ async def test_a_session_that_is_not_here_is_paused_in_its_record(desk: Desk) ->
     assert await desk.told() == ["paused"]
 
     await desk.sessions.resume("default", "con_1")
-    await eventually(lambda: desk.sessions.connected("default", "con_1"))
+    await eventually(lambda: desk.wires.connected("default", "con_1"))
     assert (await desk.stored()).desired is Desired.CONNECTED
 
 
@@ -379,8 +393,8 @@ async def test_unknown_connections_are_not_found(desk: Desk) -> None:
         with pytest.raises(NotFound):
             await ask("default", "con_9")
     with pytest.raises(NotConnected):
-        await desk.sessions.send(a_message())
-    assert await desk.sessions.find("default", "con_9") is None
+        await desk.wires.send(a_message())
+    assert await desk.wires.find("default", "con_9") is None
 
 
 # --- close ---
@@ -468,7 +482,7 @@ async def test_logout_keeps_the_login_aside_and_the_same_connection_pairs_again(
 
     again = await desk.sessions.pair("default", "con_1")
     assert again.desired is Desired.CONNECTED
-    await eventually(lambda: desk.sessions.connected("default", "con_1"))
+    await eventually(lambda: desk.wires.connected("default", "con_1"))
     await login.save(b"second")
     assert await login.load() == b"second"
     assert len(await desk.logins.listed("default", "con_1")) == 2
@@ -557,7 +571,7 @@ async def test_connections_of_two_tenants_with_one_id_do_not_meet(desk: Desk) ->
     assert desk.limited == ["con_1", "other/con_1"]
     await desk.sessions.pause("default", "con_1")
     assert [await desk.state(), await desk.state(tenant="other")] == [T.PAUSED, T.CONNECTED]
-    await desk.sessions.send(a_message(tenant="other"))
+    await desk.wires.send(a_message(tenant="other"))
     assert len(desk.transports["other", "con_1"].sent) == 1
     await desk.sessions.close("other", "con_1")
     (job,) = await desk.run("session:close")
@@ -571,10 +585,10 @@ async def test_connections_of_two_tenants_with_one_id_do_not_meet(desk: Desk) ->
 
 async def test_a_connection_is_remembered_and_a_change_here_is_seen_at_once(desk: Desk) -> None:
     await desk.up()
-    first = await desk.sessions.find("default", "con_1")
-    assert await desk.sessions.find("default", "con_1") is first  # no look at SQL
+    first = await desk.wires.find("default", "con_1")
+    assert await desk.wires.find("default", "con_1") is first  # no look at SQL
     await desk.sessions.close("default", "con_1")
-    found = await desk.sessions.find("default", "con_1")
+    found = await desk.wires.find("default", "con_1")
     assert found is not None
     assert found.state is T.CLOSING
-    assert desk.sessions.capabilities(found) == {"text", "pair"}
+    assert desk.wires.capabilities(found) == {"text", "pair"}

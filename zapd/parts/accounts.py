@@ -19,7 +19,10 @@ from zapd.parts.network import Network
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.parts.whatsapp_web import WEB, WhatsAppWeb
-from zapd.sessions import Kind, Sessions
+from zapd.sessions.kinds import Kind
+from zapd.sessions.lives import Sessions
+from zapd.sessions.records import Records
+from zapd.sessions.wires import Wires
 from zapd.whatsapp import cloud, sandbox_wire
 from zapd.whatsapp.cloud import CloudConfig, CloudTransport
 from zapd.whatsapp.credentials import SqlCredentials
@@ -128,11 +131,21 @@ class Accounts:
             pulse=pulse(basis.config),
         )
         self.metrics.quiet = self.manager.quiet
+        records = Records(
+            connections=storage.connections,
+            announcer=webhooks.announcer,
+            commit=engine.outbox.commit,
+            now_ms=now_ms,
+            metrics=self.metrics,
+        )
+        kinds = kinds_of(basis.config)
+        self.hold_new_contacts = records.hold_new_contacts
+        self.wires = Wires(records=records, manager=self.manager, kinds=kinds)
         self.sessions = Sessions(
+            records=records,
             connections=storage.connections,
             manager=self.manager,
-            kinds=kinds_of(basis.config),
-            announcer=webhooks.announcer,
+            kinds=kinds,
             commit=engine.outbox.commit,
             new_endpoint=webhooks.endpoints.made,
             endpoint_added=storage.endpoints.added,
@@ -144,7 +157,6 @@ class Accounts:
             progress=engine.notes.progress,
             ids=basis.ids,
             now_ms=now_ms,
-            metrics=self.metrics,
         )
 
     def _sandbox_transport(self, connection: Connection) -> SandboxTransport:

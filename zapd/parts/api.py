@@ -134,6 +134,7 @@ def of_accounts(
         given(need.CONTACTS, messages.contacts),
         given(need.LIMITS_LEFT, messages.pace.shown),
         given(need.SESSIONS, accounts.sessions),
+        given(need.CAPABILITIES, accounts.wires.capabilities),
         given(need.CONNECTIONS, storage.connections),
         given(need.MESSAGES, storage.messages),
         given(need.NEXT_SEND_AT, operations.next_send_at),

@@ -29,12 +29,12 @@ class Messages:
     def __init__(
         self, basis: Basis, storage: Storage, engine: Engine, webhooks: Webhooks, accounts: Accounts, media: Media
     ) -> None:
-        commit, announcer, sessions = engine.outbox.commit, webhooks.announcer, accounts.sessions
+        commit, announcer, wires = engine.outbox.commit, webhooks.announcer, accounts.wires
         self.metrics = MessageMetrics(
             registry=basis.registry,
             transports=list(KINDS),
             types=list(content.PAYLOADS),
-            transport_of=sessions.transport_of,
+            transport_of=wires.transport_of,
         )
         self.receipts = Receipts(
             messages=storage.messages, announcer=announcer, commit=commit, now_ms=now_ms, metrics=self.metrics
@@ -47,27 +47,27 @@ class Messages:
             now_ms=now_ms,
             words=Words(out=basis.config.contacts.opt_out_words, back=basis.config.contacts.opt_in_words),
         )
-        windows = Windows(accounts=sessions, store=storage.windows, now_ms=now_ms)
+        windows = Windows(accounts=wires, store=storage.windows, now_ms=now_ms)
         self.pace = Pace(
             peers=storage.peers,
             windows=storage.windows,
-            limits_of=sessions.limits,
-            hold=sessions.hold_new_contacts,
+            limits_of=wires.limits,
+            hold=accounts.hold_new_contacts,
             now_ms=now_ms,
         )
         people = People(
-            contacts=self.contacts, pace=self.pace, accounts=sessions, messages=storage.messages, commit=commit
+            contacts=self.contacts, pace=self.pace, accounts=wires, messages=storage.messages, commit=commit
         )
         spelling = Spelling(
-            accounts=sessions,
+            accounts=wires,
             peers=storage.peers,
             commit=commit,
-            per_minute=lambda connection: sessions.limits(connection).lookups_per_minute,
+            per_minute=lambda connection: wires.limits(connection).lookups_per_minute,
             now_ms=now_ms,
         )
         enclosing = Enclosing(messages=storage.messages, files_of=media.library.files_of)
         self.messaging = Messaging(
-            accounts=sessions,
+            accounts=wires,
             messages=storage.messages,
             outbox_rows=storage.outbox,
             idempotency=storage.idempotency,
@@ -85,7 +85,7 @@ class Messages:
             now_ms=now_ms,
             metrics=self.metrics,
         )
-        self.presence = Presence(accounts=sessions, messages=storage.messages, windows=storage.windows)
+        self.presence = Presence(accounts=wires, messages=storage.messages, windows=storage.windows)
         self.bulk = Bulk(
             prepare=self.messaging.prepared,
             messages=storage.messages,
@@ -95,7 +95,7 @@ class Messages:
             metrics=self.metrics,
         )
         self.sender = Sender(
-            accounts=sessions,
+            accounts=wires,
             messages=storage.messages,
             receipts=self.receipts,
             enclosing=enclosing,
@@ -120,7 +120,7 @@ class Messages:
             metrics=self.metrics,
         )
         self.receiver = Receiver(
-            accounts=sessions,
+            accounts=wires,
             inbox=storage.inbox,
             receipts=self.receipts,
             inbounds=inbounds,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from zapd.model.session import Connection
 from zapd.parts.basis import Basis, now_ms
-from zapd.sessions import Kind
+from zapd.sessions.kinds import Kind
 from zapd.store.vault import Vault
 from zapd.whatsapp.credentials import Credentials
 from zapd.whatsapp.web import inbound, outgoing, settings

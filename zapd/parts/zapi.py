@@ -11,7 +11,7 @@ from zapd.config import Config, sections
 from zapd.model.pace import Limits
 from zapd.model.session import Connection
 from zapd.parts.basis import now_ms
-from zapd.sessions import Kind
+from zapd.sessions.kinds import Kind
 from zapd.whatsapp import zapi_webhook
 from zapd.whatsapp.zapi import Fetch, ZapiConfig, ZapiTransport
 

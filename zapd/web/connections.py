@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 from zapd.announce import iso
 from zapd.errors import Conflict, NotFound, Unavailable
 from zapd.model.session import Connection, TransportName
-from zapd.sessions import CreateConnection, Created, UpdateConnection
+from zapd.sessions.requests import CreateConnection, Created, UpdateConnection
 from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
@@ -243,7 +243,7 @@ async def shown(request: web.Request, connection: Connection) -> ConnectionAnswe
         "reason": connection.reason,
         "since": iso(connection.since),
         "desired": connection.desired,
-        "capabilities": sorted(request.app[need.SESSIONS].capabilities(connection)),
+        "capabilities": sorted(request.app[need.CAPABILITIES](connection)),
         "qr": {"qr": connection.qr or "", "expires_at": at(connection.qr_expires_at)} if shows_code else None,
         "pairing_code": {"code": typed, "expires_at": at(connection.pairing_code_expires_at)} if typed else None,
         "limits": {

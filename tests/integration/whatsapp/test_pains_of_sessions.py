@@ -144,7 +144,7 @@ async def test_pain_19_an_outdated_client_stops_and_keeps_its_queue(desk: Desk) 
     await desk.transports["default", "con_1"].say(T.RECONNECTING, "405")
     await is_(desk, T.CLIENT_OUTDATED)
     assert desk.transports["default", "con_1"].starts == 1
-    assert not desk.sessions.connected("default", "con_1")
+    assert not desk.wires.connected("default", "con_1")
 
 
 async def test_pain_20_after_a_restart_what_was_wanted_comes_back_by_itself(desk: Desk, world: World) -> None:
@@ -154,7 +154,7 @@ async def test_pain_20_after_a_restart_what_was_wanted_comes_back_by_itself(desk
     await desk.manager.stop()
     again = Desk(world)
     running = asyncio.create_task(again.manager.run(), name="manager")
-    await eventually(lambda: again.sessions.connected("default", "con_1"))
+    await eventually(lambda: again.wires.connected("default", "con_1"))
     assert again.manager.get("default", "con_2") is None
     await again.manager.stop()
     await running

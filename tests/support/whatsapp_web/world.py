@@ -26,6 +26,7 @@ from zapd.whatsapp.web.files import AccountFiles
 from zapd.whatsapp.web.metrics import WorkerMetrics
 from zapd.whatsapp.web.pool import WorkerPool
 from zapd.whatsapp.web.process import COMMAND
+from zapd.whatsapp.web.stay import Paces
 from zapd.whatsapp.web.transport import WebTransport
 
 USER, OTHER, CONTACT = "5511999990000", "5511999991111", "5511987654321"
@@ -52,7 +53,7 @@ class Phone:
         )
         self.credentials = MemoryCredentials()
         self.files = AccountFiles(root=world.directory, key=name, seal=lambda plain, _: plain, random_bytes=os.urandom)
-        timing = {"settle": 0.05, "send_within": 20.0} | options
+        send_within = options.pop("send_within", 20.0)
         self.transport = WebTransport(
             connection=self.connection,
             pool=world.pool,
@@ -60,7 +61,8 @@ class Phone:
             credentials=self.credentials,
             ids=make_ids(),
             now_ms=now_ms,
-            **timing,
+            paces=Paces(**({"settle": 0.05} | options)),
+            send_within=send_within,
         )
 
     async def start(self) -> None:
@@ -106,7 +108,7 @@ class Phone:
 
     @property
     def worker(self) -> Any:
-        lease = self.transport._lease
+        lease = self.transport._line.lease
         assert lease
         return lease.worker
 

@@ -5,6 +5,7 @@ The protocols name exactly the methods that handlers call.
 
 from zapd.web.dependencies.batches import BATCH_ROWS, BATCHES, CRON, SCHEDULES, Batches, BatchRows, Cron, ScheduleRows
 from zapd.web.dependencies.connections import (
+    CAPABILITIES,
     CONNECTIONS,
     LIMITS_LEFT,
     NEXT_SEND_AT,
@@ -108,6 +109,7 @@ __all__ = [
     "BATCHES",
     "BATCH_ROWS",
     "BULK",
+    "CAPABILITIES",
     "COMMIT",
     "CONNECTIONS",
     "CONTACTS",

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from zapd.model.session import Connection
-from zapd.sessions import CreateConnection, Created, UpdateConnection
+from zapd.sessions.requests import CreateConnection, Created, UpdateConnection
 from zapd.store.ledger import LedgerEntry
 from zapd.whatsapp.sandbox_contacts import SandboxContact
 from zapd.whatsapp.sandbox_faults import Fault
@@ -25,7 +25,6 @@ class Sessions(Protocol):
     async def pair(self, tenant: str, connection_id: str, *, phone: str | None) -> Connection: ...
     async def logout(self, tenant: str, connection_id: str) -> Connection: ...
     async def hear(self, connection: Connection, change: StateChange | None) -> None: ...
-    def capabilities(self, connection: Connection) -> frozenset[str]: ...
 
 
 class ConnectionRows(Protocol):
@@ -63,6 +62,8 @@ class SessionPace:
 
 
 SESSIONS = web.AppKey("sessions", Sessions)
+#: What the transport of a connection can do.
+CAPABILITIES: web.AppKey[Callable[[Connection], frozenset[str]]] = web.AppKey("capabilities")
 #: The limits of a connection, and what is left of them.
 LIMITS_LEFT: web.AppKey[Callable[[Connection], Awaitable[dict[str, Any]]]] = web.AppKey("limits_left")
 CONNECTIONS = web.AppKey("connections", ConnectionRows)

@@ -62,7 +62,7 @@ async def test_what_never_reached_the_line_may_be_sent_again(web: World, phone: 
     message = phone.message()
     os.kill(phone.worker.pid, signal.SIGSTOP)
     sending = asyncio.create_task(phone.transport.send(message))
-    await eventually(lambda: phone.transport._on_the_line)
+    await eventually(lambda: phone.transport._sends.under_way)
     os.kill(phone.worker.pid, signal.SIGKILL)
     with pytest.raises(RetryAt):
         await sending

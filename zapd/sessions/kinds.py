@@ -1,0 +1,33 @@
+"""What each transport can do and needs, and how it meets doubt."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zapd.model.pace import NO_LIMITS, Limits
+from zapd.model.session import Connection, OnAmbiguous, TransportName
+from zapd.whatsapp.transport import Peek, Update
+
+#: What becomes of a send whose answer never came, where a connection does not say.
+ON_AMBIGUOUS = {
+    TransportName.SANDBOX: OnAmbiguous.RESEND,
+    TransportName.CLOUD: OnAmbiguous.VERIFY,
+    TransportName.ZAPI: OnAmbiguous.HOLD,
+    TransportName.WEB: OnAmbiguous.HOLD,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What one transport can do and needs."""
+
+    capabilities: frozenset[str]
+    check_config: Callable[[Mapping[str, Any]], None]  #: raises InvalidInput naming `config.<key>`
+    parse: Callable[[Connection, bytes], Sequence[Update]]
+    complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda config: config  #: adds what zapd makes itself
+    rate_per_minute: int | None = None  #: where none is asked for
+    #: What `parse` would find, in less time; None: `parse` is asked.
+    peek: Callable[[Connection, bytes], Peek] | None = None
+    #: Seconds after a contact's message in which one may write freely; None: always.
+    window: Callable[[Connection], float | None] = lambda _: None
+    limits: Limits = NO_LIMITS  #: where a connection has none of its own
