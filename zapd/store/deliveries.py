@@ -1,13 +1,13 @@
 """Deliveries of events to endpoints, and their attempts."""
 
-import json
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from zapd.model.webhook import Attempt, Delivery, DeliveryState, Event, Owner
+from zapd.records import record
 from zapd.store.commands import Change, Insert, Lookup, Row, Update, among, by_key, matching, word
 from zapd.store.database import Database
 from zapd.store.events import event_of
@@ -63,7 +63,7 @@ def _moving(to: DeliveryState, frm: frozenset[DeliveryState], with_attempts: boo
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LoadedDelivery:
     """A delivery with what its request needs of the event: the stored envelope, and when it happened (ms)."""
 
@@ -117,11 +117,11 @@ class DeliveryStore:
     @staticmethod
     def attempted(attempt: Attempt) -> Change:
         """One POST was made. Recording the same number again replaces it: a crash may repeat a POST."""
-        a = attempt
+        a, phases = attempt, orjson.dumps(dict(attempt.phases)).decode()
         return Change(
             _ATTEMPTED,
             (
-                *(a.tenant, a.delivery_id, a.number, a.started_at, a.duration_ms, json.dumps(dict(a.phases))),
+                *(a.tenant, a.delivery_id, a.number, a.started_at, a.duration_ms, phases),
                 *(a.status, a.response, a.failure, None if a.owner is None else a.owner.value, a.error),
             ),
         )
@@ -261,6 +261,6 @@ def _delivery_of(row: Row) -> Delivery:
 
 def _attempt_of(row: Row) -> Attempt:
     fields: dict[str, Any] = dict(zip(_ATTEMPT_NAMES, row, strict=True))
-    fields["phases"] = json.loads(fields["phases"])
+    fields["phases"] = orjson.loads(fields["phases"])
     fields["owner"] = None if fields["owner"] is None else Owner(fields["owner"])
     return Attempt(**fields)

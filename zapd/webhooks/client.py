@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from zapd.records import record
 from zapd.webhooks.connection import Connection, Dropped, Idle, converse, reach
 from zapd.webhooks.failure import Failure, of_exception, of_status
 from zapd.webhooks.guard import Blocked
@@ -23,7 +24,7 @@ KEEP_IDLE = 4.0  #: seconds; common receivers close after 5
 TIMEOUT = 30.0  #: seconds for name lookup, connect, request and the whole answer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """How a POST ended. `failure` is None when the receiver took it."""
 

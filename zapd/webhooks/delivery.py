@@ -193,14 +193,14 @@ class Deliverer:
         answer = await self._client.post(endpoint.url, headers=headers, body=body, tenant=endpoint.tenant)
         failpoint.reached("delivery.posted")
         self._observe(parcel.lead, answer)
-        return await self._settle(job, endpoint, _attempted(parcel, answer), started, answer)
+        return await self._settle(job, endpoint, parcel, started, answer)
 
     async def _untransformable(self, endpoint: Endpoint, parcel: Parcel, started: int, error: str) -> Outcome:
         """Trying again would not help; when the expression is mended, `recover` or `retry` does."""
-        answer = Answer(None, b"", None, 0, {}, Failure(TRANSFORM, Owner.OURS, error))
+        failure = Failure(TRANSFORM, Owner.OURS, error)
+        answer = Answer(status=None, body=b"", retry_after=None, duration_ms=0, phases={}, failure=failure)
         self._observe(parcel.lead, answer)
-        parcel = _attempted(parcel, answer)
-        first, *others = self._all_moved(parcel, DeliveryState.RETRYING)
+        first, *others = self._all_moved(parcel, answer, DeliveryState.RETRYING)
         await self._commit(first, *others, self._deliveries.attempted(_attempt(parcel.lead, started, answer)))
         log.warning("delivery.untransformable", endpoint=endpoint.id, delivery=parcel.lead.id)
         return Discard(TRANSFORM, error)
@@ -208,16 +208,17 @@ class Deliverer:
     async def _settle(self, job: Job, endpoint: Endpoint, parcel: Parcel, started: int, answer: Answer) -> Outcome:
         recorded = self._deliveries.attempted(_attempt(parcel.lead, started, answer))
         if answer.failure is None:
-            await self._standing.took(endpoint, *self._all_moved(parcel, DeliveryState.DELIVERED), recorded)
+            await self._standing.took(endpoint, *self._all_moved(parcel, answer, DeliveryState.DELIVERED), recorded)
             failpoint.reached("delivery.recorded")
             await self._pacing.took(endpoint, parcel.lead.id)
             return Done()
         if answer.status == _GONE:
-            over = self._all_moved(parcel, DeliveryState.CANCELED)
+            over = self._all_moved(parcel, answer, DeliveryState.CANCELED)
             if await self._standing.disable(endpoint, "answered 410 Gone", *over, recorded):
                 return Done()
         outcome, wait = await self._later(job, endpoint, parcel.lead, started, answer)
-        changes = (*self._all_moved(parcel, DeliveryState.RETRYING, self._now_ms() + round(wait * 1000)), recorded)
+        at = self._now_ms() + round(wait * 1000)
+        changes = (*self._all_moved(parcel, answer, DeliveryState.RETRYING, at), recorded)
         if answer.status in _LATER:  # it works, and said when to come again
             await self._commit(*changes)
         else:
@@ -252,8 +253,23 @@ class Deliverer:
         stored = await self._endpoints.get(tenant, endpoint_id)  # perhaps newer than our memory
         return stored if stored is not None and stored.enabled else None
 
-    def _all_moved(self, parcel: Parcel, to: DeliveryState, next_at: int | None = None) -> list[Change]:
-        return [self._moved(replace(member.delivery, next_at=next_at), to) for member in parcel.members]
+    def _all_moved(self, parcel: Parcel, answer: Answer, to: DeliveryState, next_at: int | None = None) -> list[Change]:
+        """The deliveries of a POST after this attempt."""
+        now, error = self._now_ms(), answer.failure.error if answer.failure else None
+        return [
+            self._deliveries.moved(
+                member.delivery.tenant,
+                member.delivery.id,
+                to=to,
+                frm=_SOURCES[to],
+                at=now,
+                attempts=member.delivery.attempts + 1,
+                last_status=member.delivery.last_status if answer.status is None else answer.status,
+                last_error=error,
+                next_at=next_at,
+            )
+            for member in parcel.members
+        ]
 
     def _moved(self, delivery: Delivery, to: DeliveryState, *, last_error: str | None = None) -> Change:
         return self._deliveries.moved(
@@ -297,27 +313,12 @@ def _names(job: Job) -> tuple[str, str]:
     return payload["tenant"], payload["delivery_id"]
 
 
-def _attempted(parcel: Parcel, answer: Answer) -> Parcel:
-    """The deliveries as they are after this attempt, but for their state."""
-    return replace(parcel, members=tuple(_tried(member, answer) for member in parcel.members))
-
-
-def _tried(member: LoadedDelivery, answer: Answer) -> LoadedDelivery:
-    delivery = replace(
-        member.delivery,
-        attempts=member.delivery.attempts + 1,
-        last_status=answer.status,
-        last_error=answer.failure.error if answer.failure else None,
-    )
-    return replace(member, delivery=delivery)
-
-
 def _attempt(delivery: Delivery, started_at: int, answer: Answer) -> Attempt:
     failure = answer.failure
     return Attempt(
         tenant=delivery.tenant,
         delivery_id=delivery.id,
-        number=delivery.attempts,
+        number=delivery.attempts + 1,
         started_at=started_at,
         duration_ms=answer.duration_ms,
         phases=answer.phases,

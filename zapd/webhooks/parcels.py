@@ -5,10 +5,10 @@ The job of the delivery that its id names, the lead, answers for all of them; th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from zapd.jobs.job import Done, Snooze
 from zapd.model.webhook import Delivery, Endpoint
+from zapd.records import record
 from zapd.store.deliveries import DeliveryStore, LoadedDelivery
 from zapd.webhooks import request
 from zapd.webhooks.standing import Commit
@@ -16,7 +16,7 @@ from zapd.webhooks.standing import Commit
 PREFIX = "bat_"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parcel:
     """One POST: the deliveries in it, the lead first, and its `webhook-id`."""
 
@@ -62,7 +62,7 @@ class Packer:
         delivery = loaded.delivery
         if delivery.batch_id is None:
             if not endpoint.options.batched:
-                return Parcel((loaded,), delivery.event_id, batched=False)
+                return Parcel(members=(loaded,), message_id=delivery.event_id, batched=False)
             return await self._gather(endpoint, delivery)
         if not delivery.batch_id.startswith(_batch_of(delivery)):
             return Done()
@@ -85,7 +85,7 @@ class Packer:
     async def _parcel(self, lead: Delivery, batch_id: str) -> Parcel | Done:
         found = await self._deliveries.in_batch(lead.tenant, batch_id)
         members = [m for m in found if m.delivery.id == lead.id] + [m for m in found if m.delivery.id != lead.id]
-        return Parcel(tuple(members), batch_id, batched=True) if members else Done()
+        return Parcel(members=tuple(members), message_id=batch_id, batched=True) if members else Done()
 
 
 def _batch_of(lead: Delivery) -> str:
