@@ -1,1 +1,1 @@
-"""HTTP: one file per resource, every route in `routes.py`."""
+"""HTTP: one file per resource, every route in `routes/`."""

@@ -1,4 +1,4 @@
-"""The routes of the event hub, a part of the one list in `routes.py`."""
+"""The event hub."""
 
 from zapd.model.access import Scope
 from zapd.web import event_routes, hub, inbound, mappings, own_events, sources, syncs, targets

@@ -1,0 +1,20 @@
+"""What all sections have in common."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zapd.config.values import (
+    Duration,
+)
+
+Positive = Annotated[Duration, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Few = Annotated[int, Field(ge=1, le=10_000)]
+Whole = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class Section(BaseModel):
+    """A section of the file: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
