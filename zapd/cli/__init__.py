@@ -36,6 +36,7 @@ _COMMANDS = {
     "contacts": "contacts",
     "tenants": "tenants",
     "doctor": "doctor",
+    "completion": "system",
 }
 
 

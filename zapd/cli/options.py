@@ -22,7 +22,8 @@ class ListFirst(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`zapd keys --json` means `zapd keys list --json`."""
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+        lists = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        if lists and not ctx.resilient_parsing:  # a shell that completes asks what could come here
             args = ["list", *args]
         return super().parse_args(ctx, args)
 

@@ -1,4 +1,4 @@
-"""`zapd status` and `zapd openapi`."""
+"""`zapd status`, `zapd openapi` and `zapd completion`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +32,18 @@ def openapi() -> None:
     from zapd.web.routes import ROUTES  # noqa: PLC0415
 
     click.echo(rendered_openapi(ROUTES))
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete zapd's commands; put it where the shell reads such files."""
+    from click.shell_completion import get_completion_class  # noqa: PLC0415
+
+    root = click.get_current_context().find_root().command
+    kind = get_completion_class(shell)
+    assert kind is not None, "one of click's own shells"
+    click.echo(kind(root, {}, "zapd", "_ZAPD_COMPLETE").source())
 
 
 def _show(out: Output, state: Mapping[str, Any]) -> None:

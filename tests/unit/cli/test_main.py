@@ -35,6 +35,24 @@ def test_a_right_configuration_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config", "--json"]) == 0
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    assert "_ZAPD_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "offered"), [("zapd conn", "connections"), ("zapd queues re", "resume")])
+def test_commands_and_those_below_them_are_completed(
+    words: str, offered: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_ZAPD_COMPLETE", "bash_complete"), ("COMP_WORDS", words)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        main([])
+    assert f"plain,{offered}" in capsys.readouterr().out.splitlines()
+
+
 def test_every_command_has_a_help(capsys: pytest.CaptureFixture[str]) -> None:
     context = zapd.make_context("zapd", ["--help"], resilient_parsing=True)
     for name in zapd.list_commands(context):
