@@ -24,6 +24,7 @@ TROUBLE = frozenset(
         SessionState.FAILED,
         SessionState.CLIENT_OUTDATED,
         SessionState.PAUSED,
+        SessionState.PASSKEY_REQUIRED,
     }
 )
 

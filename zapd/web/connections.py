@@ -13,6 +13,7 @@ from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of, only_connection
 from zapd.web.pages import PageQuery, page, parsed_query
 from zapd.whatsapp import qr
+from zapd.whatsapp.advice import advice
 from zapd.whatsapp.numbers import phone_number
 from zapd.whatsapp.zapi import ZapiConfig
 
@@ -50,13 +51,17 @@ class PairingCodeAnswer(TypedDict):
 
 
 class ConnectionAnswer(TypedDict):
-    """A WhatsApp account. `state` is what it is, `desired` what the operator wants."""
+    """A WhatsApp account. `state` is what it is, `desired` what the operator wants.
+
+    `advice`: what a person can do, where it does not come back by itself.
+    """
 
     id: str
     label: str
     transport: str
     state: str
     reason: str | None
+    advice: str | None
     since: Time
     desired: str
     capabilities: list[str]
@@ -195,7 +200,10 @@ async def code(request: web.Request) -> web.Response:
     connection = await existing(request)
     if connection.qr is None:
         reason = f": {connection.reason}" if connection.reason else ""
-        raise Conflict(f"there is no code to scan: the connection is {connection.state}{reason}")
+        told = advice(connection.state, connection.reason)
+        raise Conflict(
+            f"there is no code to scan: the connection is {connection.state}{reason}{f'. {told}' if told else ''}"
+        )
     headers = {"Cache-Control": "no-store"}
     if connection.qr_expires_at is not None:
         headers["X-Expires-At"] = iso(connection.qr_expires_at)
@@ -241,6 +249,7 @@ async def shown(request: web.Request, connection: Connection) -> ConnectionAnswe
         "transport": connection.transport,
         "state": connection.state,
         "reason": connection.reason,
+        "advice": advice(connection.state, connection.reason),
         "since": iso(connection.since),
         "desired": connection.desired,
         "capabilities": sorted(request.app[need.CAPABILITIES](connection)),

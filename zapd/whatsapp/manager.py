@@ -11,6 +11,7 @@ import structlog
 from zapd.backoff import Backoff
 from zapd.errors import FieldError, InvalidInput, Unavailable
 from zapd.model.session import Connection, SessionState, TransportName
+from zapd.whatsapp.advice import PASSKEY_TIMEOUT, QR_TIMEOUT
 from zapd.whatsapp.metrics import Calls
 from zapd.whatsapp.session import PAIR_WITHIN, RECONNECT, OnRaw, OnState, OnUp, Session
 from zapd.whatsapp.transport import StateChange, Transport
@@ -44,7 +45,7 @@ def comes_back(connection: Connection) -> bool:
 
     A pause that was asked for and a `desired` of connected: the daemon died while it was being resumed.
     """
-    if connection.reason == "qr_timeout":
+    if connection.reason in (QR_TIMEOUT, PASSKEY_TIMEOUT):
         return False
     return connection.state not in _MENDED_BY_A_PERSON or (
         connection.state is SessionState.PAUSED and connection.reason == ASKED

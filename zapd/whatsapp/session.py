@@ -22,6 +22,7 @@ import structlog
 from zapd.backoff import Backoff
 from zapd.model.message import Message
 from zapd.model.session import TRANSITIONS, Connection, SessionState
+from zapd.whatsapp.advice import PASSKEY_TIMEOUT, QR_TIMEOUT
 from zapd.whatsapp.credentials import CORRUPT, CorruptCredentials
 from zapd.whatsapp.metrics import Calls
 from zapd.whatsapp.reasons import comes_back_at_once, judged
@@ -306,8 +307,11 @@ class Session:
         if state not in _PAIRING:
             self._stop_waiting()
         elif self._give_up is None:
-            end = StateChange(state=SessionState.FAILED, reason="qr_timeout")
-            self._give_up = asyncio.get_running_loop().call_later(self._pair_within, self._finish, end)
+            self._give_up = asyncio.get_running_loop().call_later(self._pair_within, self._gave_up)
+
+    def _gave_up(self) -> None:
+        reason = PASSKEY_TIMEOUT if self.state is SessionState.PASSKEY_REQUIRED else QR_TIMEOUT
+        self._finish(StateChange(state=SessionState.FAILED, reason=reason))
 
     def _stop_waiting(self) -> None:
         if self._give_up is not None:

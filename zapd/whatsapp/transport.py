@@ -6,7 +6,7 @@ refused when it is asked for, so a transport never sees it.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
@@ -84,7 +84,7 @@ class NotConnected(SendError):
         super().__init__("not_connected", state)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Aliases:
     """Every id by which one person is known. Any may be missing, the phone too."""
 
@@ -97,14 +97,15 @@ class Aliases:
 
     def known(self) -> dict[str, str]:
         """Those that are known, by kind."""
-        named = {name: getattr(self, name) for name in self.__slots__}
+        named = {name: getattr(self, name) for name in _ALIASES}
         return {name: value for name, value in named.items() if value}
 
 
+_ALIASES = tuple(item.name for item in fields(Aliases))
 NOBODY = Aliases()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RemoteMedia:
     """A file that the provider holds. `reference` (JSON) is what the transport needs to `download` it."""
 
@@ -115,7 +116,7 @@ class RemoteMedia:
     filename: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Receipt:
     """A status that the provider reports. `at` in milliseconds."""
 
@@ -151,7 +152,7 @@ class Inbound:
     media: RemoteMedia | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AliasChange:
     """Ids that belong to one person: learnt, or changed from `previous`."""
 
@@ -161,7 +162,7 @@ class AliasChange:
     previous: Aliases = NOBODY
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Notice:
     """Something about the account that is neither message nor receipt: a template's state, a quality rating, a call.
 
@@ -178,7 +179,7 @@ class Notice:
 Update = Receipt | Inbound | AliasChange | Notice
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Peek:
     """What kinds of updates raw bytes hold: enough to say which jobs must read them."""
 
@@ -197,7 +198,7 @@ def peek_of(updates: Sequence[Update]) -> Peek:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class StateChange:
     """The transport's connection went to another state."""
 
@@ -205,7 +206,7 @@ class StateChange:
     reason: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class QrCode:
     """A new code to scan, or to type on the phone. `expires_at` in milliseconds."""
 
@@ -219,7 +220,7 @@ OnState = Callable[[StateChange | QrCode], Awaitable[None]]
 OnRaw = Callable[[bytes], Awaitable[None]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Target:
     """An earlier message that a reply, reaction, edit, revoke or forward is about, or that is to be marked as read."""
 
@@ -232,7 +233,7 @@ class Target:
     sender: str | None = None  #: in a group: who wrote it
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class MediaFile:
     """A file in zapd's keeping. Its content never changes: the name of the file is its hash."""
 
@@ -244,7 +245,7 @@ class MediaFile:
     filename: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Enclosed:
     """What a message refers to: the message that it quotes or changes, and its files by the `media_id` in its payload.
 
@@ -258,7 +259,7 @@ class Enclosed:
 NOTHING = Enclosed()
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SendResult:
     """The provider took the message. `accepted_at` in milliseconds."""
 
@@ -267,14 +268,14 @@ class SendResult:
     peer: str | None = None  #: the number or id the provider really used, when it says so
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Trace:
     """What is known of a send whose answer was lost. No `provider_id`: it certainly never left."""
 
     provider_id: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Resolved:
     """What the provider says of a number. `peer` is where to send to."""
 
@@ -282,7 +283,7 @@ class Resolved:
     aliases: Aliases = NOBODY
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Health:
     """The answer to a probe. `last_frame_at` (ms) is when the wire last gave a sign of life by itself."""
 

@@ -16,6 +16,7 @@ from zapd.errors import InvalidInput
 from zapd.model.message import Message
 from zapd.model.session import Connection, SessionState
 from zapd.whatsapp import zapi_webhook
+from zapd.whatsapp.advice import QR_TIMEOUT
 from zapd.whatsapp.life import Life
 from zapd.whatsapp.settings import TransportConfig
 from zapd.whatsapp.transport import (
@@ -191,7 +192,7 @@ class ZapiTransport:
             if not (await self._status())["connected"]:
                 await on_state(StateChange(state=SessionState.QR_PENDING))
                 if not await self._linked(on_state):
-                    await on_state(StateChange(state=SessionState.FAILED, reason="qr_timeout"))
+                    await on_state(StateChange(state=SessionState.FAILED, reason=QR_TIMEOUT))
                     return
             await self._settle()
         except PauseSession as error:

@@ -173,6 +173,24 @@ async def test_a_connection_is_logged_out_and_paired_again(visitor: Visitor, dae
     await eventually(lambda: _is(daemon, "relink", "connected"))
 
 
+async def test_a_connection_that_waits_for_a_person_says_what_to_do(visitor: Visitor, daemon: Daemon) -> None:
+    await daemon.connect(id="advised")
+    await visitor.log_in(daemon.key)
+    form = {"form_token": await visitor.token()}
+    await visitor.post("/dashboard/connections/advised/logout", form)
+    await eventually(lambda: _is(daemon, "advised", "logged_out"))
+    told = (await daemon.call("GET", "/connections/advised"))[1]["advice"]
+    assert told == "The account is unlinked. Pair it again: its messages wait."
+    page = (await visitor.get("/dashboard/connections/advised"))[1]
+    assert told in page
+    assert 'name="phone"' in page  # a code to type
+    status, _, _ = await visitor.post("/dashboard/connections/advised/pair", {**form, "phone": "12"})
+    assert status == 422
+    await visitor.post("/dashboard/connections/advised/pair", {**form, "phone": "5511999998888"})
+    await eventually(lambda: _is(daemon, "advised", "connected"))
+    assert (await daemon.call("GET", "/connections/advised"))[1]["advice"] is None
+
+
 async def _is(daemon: Daemon, connection: str, state: str) -> bool:
     return bool((await daemon.call("GET", f"/connections/{connection}"))[1]["state"] == state)
 

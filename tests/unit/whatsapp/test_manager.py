@@ -126,6 +126,7 @@ async def test_a_zombie_is_found_and_costs_the_others_nothing(rig: Rig, boot: as
         (S.BANNED, "406_banned", False),
         (S.LOGGED_OUT, "401_logged_out", False),
         (S.FAILED, "qr_timeout", False),
+        (S.FAILED, "passkey_timeout", False),
     ],
 )
 def test_what_waits_for_a_person_is_not_started_by_a_restart(

@@ -350,6 +350,16 @@ async def test_a_pairing_that_nobody_finishes_ends(rig: Rig) -> None:
     assert (rig.session.reason, rig.session.finished) == ("qr_timeout", True)
 
 
+async def test_a_passkey_that_nobody_confirms_is_told_apart_from_a_code_that_nobody_scans(rig: Rig) -> None:
+    rig.wire.connects = False
+    await rig.session.start()
+    await eventually(lambda: rig.wire.starts)
+    await rig.wire.say(S.QR_PENDING)
+    await rig.wire.say(S.PASSKEY_REQUIRED)
+    await rig.reaches(S.FAILED)
+    assert (rig.session.reason, rig.session.finished) == ("passkey_timeout", True)
+
+
 async def test_a_pairing_in_time_is_not_cut_off(rig: Rig) -> None:
     rig.wire.connects = False
     await rig.session.start()

@@ -12,6 +12,7 @@ from zapd.web import bodies, connections, problems, queues
 from zapd.web import dependencies as need
 from zapd.web.auth import key_of
 from zapd.web.dashboard import guard, pages, render
+from zapd.whatsapp.numbers import phone_number
 
 
 async def create(request: web.Request) -> web.Response:
@@ -56,9 +57,11 @@ async def resume(request: web.Request) -> web.Response:
 
 
 async def pair(request: web.Request) -> web.Response:
-    """Pair a connection again that was logged out."""
+    """Pair a connection: by a code to scan or, with its phone's number, one to type there."""
     connection = await connections.existing(request)
-    await request.app[need.SESSIONS].pair(connection.tenant, connection.id, phone=None)
+    given = (await _words(request)).get("phone", "").strip()
+    phone = phone_number(given, field="phone") if given else None
+    await request.app[need.SESSIONS].pair(connection.tenant, connection.id, phone=phone)
     return to(f"/dashboard/connections/{connection.id}")
 
 

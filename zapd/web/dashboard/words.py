@@ -124,11 +124,78 @@ _PT_BR: Mapping[str, str] = {
     "running": "rodando",
     "Pause all": "Pausar todas",
     "Resume all": "Retomar todas",
+    # what a person can do (whatsapp/advice.py)
+    "What to do": "O que fazer",
+    "Pair with a code to type": "Parear com um código para digitar",
+    "Number of the phone": "Número do celular",
+    "Show a code": "Mostrar um código",
+    "Nobody scanned a code in time. Pair it again when the phone is at hand.": (
+        "Ninguém leu o código a tempo. Pareie de novo quando o celular estiver à mão."
+    ),
+    (
+        "Nobody confirmed the passkey in time. Pair it again with a code to type; if the phone asks once more, remove "
+        "the passkey there (Settings, Account, Passkeys) and try again."
+    ): (
+        "Ninguém confirmou a chave de acesso a tempo. Pareie de novo com um código para digitar; se o celular pedir "
+        "outra vez, remova nele a chave de acesso (Configurações, Conta, Chaves de acesso) e tente de novo."
+    ),
+    "The keys of this account are not on this disk. Log it out and pair it again.": (
+        "As chaves desta conta não estão neste disco. Desconecte-a e pareie de novo."
+    ),
+    "Its login cannot be read and was kept aside. Pair it again.": (
+        "O login dela não pôde ser lido e foi guardado à parte. Pareie de novo."
+    ),
+    "This account crashed its process again and again. Log it out and pair it again.": (
+        "Esta conta derrubou o processo dela várias vezes. Desconecte-a e pareie de novo."
+    ),
+    "Its settings cannot work. Correct them and start it again.": (
+        "As configurações dela não funcionam. Corrija e inicie de novo."
+    ),
+    "The provider refuses the access token. Set a new one, then resume; the queue is kept.": (
+        "O provedor recusa o token de acesso. Ponha um novo e retome; a fila fica guardada."
+    ),
+    "The token lacks a permission. Grant it at the provider, then resume; the queue is kept.": (
+        "Falta uma permissão ao token. Conceda no provedor e retome; a fila fica guardada."
+    ),
+    "The provider wants a payment to be settled. Settle it, then resume; the queue is kept.": (
+        "Há um pagamento pendente no provedor. Resolva e retome; a fila fica guardada."
+    ),
+    "The number is not registered at Meta. Register it there, then resume; the queue is kept.": (
+        "O número não está registrado na Meta. Registre lá e retome; a fila fica guardada."
+    ),
+    "The provider restricts this account. Look into its console there, then resume.": (
+        "O provedor restringiu esta conta. Veja o console dele e depois retome."
+    ),
+    "Another program uses this login. Stop that one, then resume.": (
+        "Outro programa usa este login. Pare o outro e depois retome."
+    ),
+    "WhatsApp has locked this account for now. Look on the phone before you resume.": (
+        "O WhatsApp bloqueou esta conta por enquanto. Veja no celular antes de retomar."
+    ),
+    "WhatsApp has banned this number for some time. Wait until it ends, then start it again.": (
+        "O WhatsApp baniu este número por um tempo. Espere acabar e inicie de novo."
+    ),
+    (
+        "WhatsApp asks for a passkey. Confirm it on the phone that scanned the code; zapd cannot do that for you. "
+        "If the phone asks nothing, pair with a code to type instead."
+    ): (
+        "O WhatsApp pede uma chave de acesso. Confirme no celular que leu o código; o zapd não pode fazer isso por "
+        "você. Se o celular não pedir nada, pareie com um código para digitar."
+    ),
+    "The account is unlinked. Pair it again: its messages wait.": (
+        "A conta está despareada. Pareie de novo: as mensagens esperam."
+    ),
+    "WhatsApp has banned this number. Appeal on the phone; starting it again before that makes it worse.": (
+        "O WhatsApp baniu este número. Recorra pelo celular; iniciar antes disso piora a situação."
+    ),
+    "WhatsApp takes this client no more. Upgrade zapd with its extra web, then start it again.": (
+        "O WhatsApp não aceita mais este cliente. Atualize o zapd com o extra web e inicie de novo."
+    ),
     # states
     "created": "criada",
     "starting": "iniciando",
     "qr pending": "espera QR code",
-    "passkey required": "pede passkey",
+    "passkey required": "pede chave de acesso",
     "connected": "conectada",
     "degraded": "instável",
     "reconnecting": "reconectando",

@@ -9,6 +9,7 @@ import zapd.web.dashboard
 from zapd.model.message import MessageStatus
 from zapd.model.session import SessionState
 from zapd.web.dashboard.words import LANGUAGES, translator
+from zapd.whatsapp.advice import SENTENCES
 
 TEMPLATES = Path(zapd.web.dashboard.__file__).parent / "templates"
 SAME = {"API"}  #: words that are the same in both
@@ -28,6 +29,11 @@ def test_every_state_is_translated(state: str) -> None:
     word = state.replace("_", " ")
     assert translator("pt-BR")(word) != word
     assert translator("en")(word) == word
+
+
+@pytest.mark.parametrize("sentence", sorted(SENTENCES))
+def test_what_a_person_can_do_is_translated(sentence: str) -> None:
+    assert translator("pt-BR")(sentence) != sentence
 
 
 def test_there_are_two_languages() -> None:
