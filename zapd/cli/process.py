@@ -56,7 +56,7 @@ def check_config(config: Path | None, state_dir: Path | None, as_json: bool) -> 
         import asyncio  # noqa: PLC0415
 
         from zapd.errors import ConfigError  # noqa: PLC0415
-        from zapd.parts.hub import problems_of_file  # noqa: PLC0415
+        from zapd.parts.hub_file import problems_of_file  # noqa: PLC0415
 
         if problems := asyncio.run(problems_of_file(found)):
             raise ConfigError(*problems)

@@ -1,14 +1,11 @@
 """The event hub: sources, rules, actions, targets, replay."""
 
-import base64
 import os
 import random
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from zapd.announce import Announcement
-from zapd.config import Config
 from zapd.errors import ConfigError
 from zapd.events.acting import Actor
 from zapd.events.backtest import Backtest
@@ -17,7 +14,7 @@ from zapd.events.defining import Definer
 from zapd.events.desk import Desk
 from zapd.events.doing import Doers
 from zapd.events.email import Mailer
-from zapd.events.envelope import ACT, PROCESS, REPLAY, SELFTEST, SYNC, Envelopes
+from zapd.events.envelope import Envelopes
 from zapd.events.evaluator import Evaluator
 from zapd.events.ingest import Ingest
 from zapd.events.intake import Intake
@@ -27,23 +24,23 @@ from zapd.events.planning import Planner
 from zapd.events.processing import Processor
 from zapd.events.quarantine import Quarantine
 from zapd.events.registry import Registry
-from zapd.events.replaying import REDELIVER, Replayer
+from zapd.events.replaying import Replayer
 from zapd.events.standing import Standing
 from zapd.events.syncing import Syncer
-from zapd.events.targets import CallFailed, Targets
-from zapd.jobs.job import Discard, Job, Outcome
-from zapd.messaging.submit import Messaging, Submit
+from zapd.events.targets import Targets
+from zapd.messaging.submit import Messaging
 from zapd.model.access import DEFAULT_TENANT
 from zapd.model.hub import Progress
-from zapd.model.webhook import Category, DeliveryState, Event
+from zapd.model.webhook import Category
+from zapd.parts import hub_work
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.hub_links import Links
 from zapd.parts.network import Network
+from zapd.parts.paces import burst_of_a_minute, burst_of_a_second
 from zapd.parts.queues import Work
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
-from zapd.store.commands import Change
-from zapd.web.limits import Pace
 
 
 class Hub:
@@ -64,7 +61,7 @@ class Hub:
         self._network = network
         self._engine = engine
         self._webhooks = webhooks
-        self._messaging = messaging
+        self._links = Links(config, storage, network, webhooks, messaging)
         self._commit = engine.outbox.commit
         self._priority = config.queues["event:process"].priority
         self.metrics = HubMetrics(registry=basis.registry)
@@ -97,7 +94,7 @@ class Hub:
 
     def _build_rules(self) -> None:
         storage, basis = self._storage, self._basis
-        self.checker = Checker(evaluator=self.evaluator, queues=self._own_queues)
+        self.checker = Checker(evaluator=self.evaluator, queues=self._links.own_queues)
         self.definer = Definer(
             rows=storage.definitions,
             registry=self.registry,
@@ -110,7 +107,7 @@ class Hub:
             registry=self.registry,
             evaluator=self.evaluator,
             listeners=self.listeners.of,
-            seal=self._seal,
+            seal=self._links.seal,
             ids=basis.ids,
             now_ms=now_ms,
         )
@@ -201,12 +198,12 @@ class Hub:
             listeners=self.listeners,
             standing=standing,
             envelopes=self._envelopes,
-            submit=self._submit,
-            submitted=self._submitted,
-            post=self._post,
-            unseal=self._unseal,
+            submit=self._links.submit,
+            submitted=self._links.submitted,
+            post=self._links.post,
+            unseal=self._links.unseal,
             deliver_to=self._webhooks.fanout.only,
-            own_queues=self._own_queues,
+            own_queues=self._links.own_queues,
             start_sync=lambda tenant, name: self.syncer.start(tenant, name),
             now_ms=now_ms,
         )
@@ -219,7 +216,7 @@ class Hub:
             states=storage.event_states,
             planner=self.planner,
             envelopes=self._envelopes,
-            redeliver=self._redeliver,
+            redeliver=self._links.redeliver,
             announcer=self._webhooks.announcer,
             commit=self._commit,
             add=self._engine.outbox.add,
@@ -244,47 +241,18 @@ class Hub:
     # --- what its jobs do ---
 
     def process_work(self) -> Work:
-        """The work of event:process: one function for each kind of job."""
-        count = self._config.events.selftest_events
-
-        async def selftest(job: Job) -> Outcome:
-            return await self.replayer.selftest(job, count=count)
-
-        handlers = {
-            PROCESS: self.processor.handle,
-            ACT: self.actor.handle,
-            REPLAY: self.replayer.handle,
-            REDELIVER: self.replayer.one,
-            SYNC: self.syncer.handle,
-            SELFTEST: selftest,
-        }
-        dead = {PROCESS: self.processor.dead, ACT: self.actor.dead, SYNC: self.syncer.dead}
-
-        async def handle(job: Job) -> Outcome:
-            handler = handlers.get(job.kind)
-            return await handler(job) if handler else Discard("refused", f"no work of kind {job.kind!r}")
-
-        async def mourn(job: Job, reason: str, error: str) -> None:
-            if job.kind in dead:
-                await dead[job.kind](job, reason, error)
-
-        return Work(handle, mourn)
+        """The work of event:process."""
+        return hub_work.process_work(
+            processor=self.processor,
+            actor=self.actor,
+            replayer=self.replayer,
+            syncer=self.syncer,
+            selftest_events=self._config.events.selftest_events,
+        )
 
     def acting(self, others: Work | None = None) -> Work:
         """The work of a queue that does actions, and perhaps `others` beside them."""
-
-        async def handle(job: Job) -> Outcome:
-            if job.kind == ACT:
-                return await self.actor.handle(job)
-            return await others.handler(job) if others else Discard("refused", f"no work of kind {job.kind!r}")
-
-        async def mourn(job: Job, reason: str, error: str) -> None:
-            if job.kind == ACT:
-                await self.actor.dead(job, reason, error)
-            elif others:
-                await others.dead(job, reason, error)
-
-        return Work(handle, mourn)
+        return hub_work.acting(self.actor, others)
 
     # --- start, stop, numbers ---
 
@@ -324,61 +292,3 @@ class Hub:
         """Whether an event still waits for the rules."""
         state = await self._storage.event_states.get(tenant, event_id)
         return state is not None and state.progress is Progress.PENDING
-
-    # --- what its parts are given ---
-
-    def _own_queues(self) -> frozenset[str]:
-        return frozenset(name for name, queue in self._config.queues.items() if queue.action)
-
-    def _seal(self, text: str) -> str:
-        return base64.b64encode(self._storage.vault.seal(text.encode(), place="actions.url")).decode()
-
-    def _unseal(self, text: str) -> str:
-        return self._storage.vault.open(base64.b64decode(text), place="actions.url").decode()
-
-    async def _submit(self, tenant: str, connection: str, to: str, type_: str, payload: bytes, message: str) -> None:
-        request = Submit(
-            tenant=tenant, connection_id=connection, to=to, type=type_, payload=payload, message_id=message
-        )
-        await self._messaging().submit(request)
-
-    async def _submitted(self, tenant: str, message_id: str) -> bool:
-        return await self._storage.messages.get(tenant, message_id) is not None
-
-    async def _post(self, url: str, body: bytes) -> None:
-        answer = await self._network.client.post(url, headers=(), body=body)
-        if answer.failure is not None:
-            raise CallFailed(answer.failure.error, final=answer.status in (400, 403, 404, 410))
-
-    async def _redeliver(self, event: Event) -> tuple[Sequence[Change], Sequence[Job]]:
-        for delivery in await self._storage.deliveries.of_event(event.tenant, event.id):
-            if delivery.state is DeliveryState.DEAD:
-                await self._webhooks.resender.retry(event.tenant, delivery.id)
-        return self._webhooks.fanout.changes(event)
-
-
-async def problems_of_file(config: Config) -> list[str]:
-    """What is wrong with the rules and listeners of a configuration file, beyond the shape that `load` checks."""
-    hub = config.events
-    evaluator = Evaluator(cpu=hub.template_cpu, output=hub.template_output, environ=os.environ)
-    listeners = Listeners(types=config.listeners)
-    queues = frozenset(name for name, queue in config.queues.items() if queue.action)
-    try:
-        found = await Checker(evaluator=evaluator, queues=lambda: queues).of_file(config.definitions)
-        listeners.load()
-        return found
-    except ConfigError as error:
-        return [*found, *error.problems]
-    finally:
-        listeners.close()
-        await evaluator.close()
-
-
-def burst_of_a_minute(per_minute: float) -> Callable[[str], float]:
-    """For what comes in: a minute's worth may come at once."""
-    return Pace(rate=per_minute / 60, burst=max(1, round(per_minute)), clock=time.monotonic).take
-
-
-def burst_of_a_second(per_minute: float) -> Callable[[str], float]:
-    """For what goes out: never more than its rate in any second, or one."""
-    return Pace(rate=per_minute / 60, burst=max(1, round(per_minute / 60)), clock=time.monotonic).take

@@ -9,7 +9,7 @@ from zapd.cli.checkup.finding import Finding, note, ok, wrong
 from zapd.cli.options import overrides
 from zapd.config import Config, load
 from zapd.errors import ConfigError
-from zapd.parts.hub import problems_of_file
+from zapd.parts.hub_file import problems_of_file
 from zapd.whatsapp.web.settings import MISSING, installed
 
 

@@ -1,0 +1,26 @@
+"""What is wrong with the event hub's part of a configuration file, without a hub."""
+
+import os
+
+from zapd.config import Config
+from zapd.errors import ConfigError
+from zapd.events.checking import Checker
+from zapd.events.evaluator import Evaluator
+from zapd.events.listeners import Listeners
+
+
+async def problems_of_file(config: Config) -> list[str]:
+    """What is wrong with the rules and listeners of a configuration file, beyond the shape that `load` checks."""
+    hub = config.events
+    evaluator = Evaluator(cpu=hub.template_cpu, output=hub.template_output, environ=os.environ)
+    listeners = Listeners(types=config.listeners)
+    queues = frozenset(name for name, queue in config.queues.items() if queue.action)
+    try:
+        found = await Checker(evaluator=evaluator, queues=lambda: queues).of_file(config.definitions)
+        listeners.load()
+        return found
+    except ConfigError as error:
+        return [*found, *error.problems]
+    finally:
+        listeners.close()
+        await evaluator.close()
