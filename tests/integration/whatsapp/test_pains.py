@@ -3,17 +3,17 @@
 Here, by `messages`:
   1  the message reached the socket and no webhook fired      2  dedup drops real messages
   9  the send answers 200 and nothing arrives                12  after a reconnect days-old messages are sent
+  14 the same webhook twice, near-simultaneously
   15 Meta redelivers and the bot answers twice               22  the payload's shape changes without notice
   23 media in base64, missing, or by a URL that is gone      25  events race and the first message is lost
 
 Elsewhere:
-  3 4 5 6 7 8 10 13 16 17 18 19 20   sessions: zombies, reconnect loops, QR, logout, @lid, 463, the ninth digit, leaks,
+  3 4 5 6 7 8 10 13 16 17 19 20      sessions: zombies, reconnect loops, QR, logout, @lid, 463, the ninth digit, leaks,
                                      bans and bulk, pools, client_outdated, restarts
-  11 (waiting for this message)      the web transport: retry receipts are answered by whatsmeow's own store
-  14 21 (same webhook twice, retry)  tests/integration/webhooks: ids stay over retries, attempts and dead letters
-  24 (chatbot never expires)         flows
+  11 18 21 24                        tests/unit/whatsapp/test_pains.py says where, or why not
 """
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -88,6 +88,17 @@ async def test_pain_12_what_expired_while_the_session_was_away_never_leaves(worl
     world.wire.up = True
     assert await world.run(await world.job(submitted)) == Done()
     assert (await world.status(submitted.id), world.wire.sent) == (S.EXPIRED, [])
+
+
+async def test_pain_14_a_fact_is_one_event_and_one_delivery_whatever_was_subscribed(world: World) -> None:
+    """Not a message and a second event for any message; told twice at the same moment, it is told on once."""
+    await world.subscribe("message.*", "message.received", "*")
+    await asyncio.gather(world.intake(wrote("IN1"), key="a"), world.intake(wrote("IN1"), key="b"))
+    jobs = await world.jobs("message:receive")
+    assert await asyncio.gather(*[world.receiver.receive(job) for job in jobs]) == [Done(), Done()]
+    events = await world.events.listed("default")
+    assert [event.type for event in events if event.message_id is not None] == ["message.received"]
+    assert len(await world.jobs("webhook:delivery")) == len(events)
 
 
 async def test_pain_15_what_meta_sends_again_is_taken_once(world: World) -> None:

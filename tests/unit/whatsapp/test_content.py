@@ -43,6 +43,9 @@ def test_every_kind_has_an_example() -> None:
     assert {"interactive", *kinds, *FEATURES} == EVERYTHING
 
 
+EMOJI = ("❤️", "👍🏽", "🇧🇷", "1️⃣", "👩‍👩‍👧", "™", "ℹ️")
+
+
 @pytest.mark.parametrize(
     ("type_", "payload"),
     [
@@ -51,6 +54,7 @@ def test_every_kind_has_an_example() -> None:
         ("text", {"text": "@5511999998888 oi", "mentions": ["5511999998888", "11111@lid"]}),
         ("image", {"url": "https://example.org/a.jpg"}),
         ("reaction", {"message_id": "msg_1", "emoji": ""}),
+        *(("reaction", {"message_id": "msg_1", "emoji": emoji}) for emoji in EMOJI),
         ("template", {"name": "hello", "language": "en", "components": []}),
         ("location", {"latitude": 0, "longitude": 180}),
     ],
@@ -85,6 +89,9 @@ FOUR_BUTTONS = [{"type": "reply", "reply": {"id": str(n), "title": "x"}} for n i
         ("contacts", {"contacts": []}, "contacts", "at least 1 item"),
         ("contacts", changed("contacts", "contacts.0.name", {}), "contacts.0.name.formatted_name", "required"),
         ("reaction", {"message_id": "m"}, "emoji", "required"),
+        ("reaction", {"message_id": "m", "emoji": "like"}, "emoji", "must be one emoji"),
+        ("reaction", {"message_id": "m", "emoji": ":)"}, "emoji", "must be one emoji"),
+        ("reaction", {"message_id": "m", "emoji": "olá"}, "emoji", "must be one emoji"),
         ("poll", changed("poll", "options", ["a"]), "options", "at least 2 items"),
         ("poll", changed("poll", "options", [str(n) for n in range(13)]), "options", "at most 12 items"),
         ("poll", changed("poll", "options", ["a", "a"]), "", "options must differ"),
