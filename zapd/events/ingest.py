@@ -142,7 +142,7 @@ class Ingest:
             dedup=_dedup_of(spec, call, seen) or new.event.id,
             raw=call.raw,
             content_type=call.content_type or "application/json",
-            headers=redacted(call.headers, spec.header),
+            headers=redacted(call.headers, spec.proof_header),
             received_at=now,
         )
         job = self._envelopes.job(new.state)

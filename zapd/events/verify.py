@@ -153,7 +153,7 @@ def _generic(spec: SourceSpec, call: Call, now: int) -> None:
 
 
 def _api_key(spec: SourceSpec, call: Call, _now: int) -> None:
-    if not _any_fits([_digest(_needed(call, spec.header))], map(_digest, spec.live_secrets)):
+    if not _any_fits([_digest(_needed(call, spec.proof_header))], map(_digest, spec.live_secrets)):
         raise Rejected("api-key", "the key is wrong")
 
 

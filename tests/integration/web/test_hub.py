@@ -554,7 +554,7 @@ async def test_own_events_reach_endpoints_that_want_them(daemon: Daemon) -> None
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
-        ("/sources", {"name": "x", "verify": "github"}, "body"),
+        ("/sources", {"name": "x", "verify": "github"}, "secret"),
         ("/sources", {"name": "x", "verify": "nope", "secret": "s"}, "verify"),
         ("/sources", {"name": "a b", "verify": "github", "secret": "s"}, "name"),
         ("/sources", {"name": "x", "verify": "github", "secret": "s", "rate": "fast"}, "rate"),
@@ -563,7 +563,7 @@ async def test_own_events_reach_endpoints_that_want_them(daemon: Daemon) -> None
         ("/sources", {"name": "x", "verify": "standard-webhooks", "secret": "short"}, "secret"),
         ("/mappings", {"name": "x", "jmespath": "a["}, "jmespath"),
         ("/mappings", {"name": "x", "jinja2": "{% if %}"}, "jinja2"),
-        ("/mappings", {"name": "x"}, "body"),
+        ("/mappings", {"name": "x"}, "jmespath"),
         ("/routes", {"types": ["a b"], "actions": []}, "types.0"),
         ("/routes", {"types": ["a"], "actions": [{"kind": "flow", "flow": "x"}]}, "actions.0.kind"),
         ("/routes", {"types": ["a"], "actions": [{"kind": "enqueue", "queue": "message:send"}]}, "actions.0.queue"),

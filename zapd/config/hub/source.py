@@ -43,14 +43,19 @@ class SourceSpec(Spec):
         """Every secret that verifies: several during a rotation."""
         return [secret for secret in (self.secret, *self.secrets) if secret]
 
+    @property
+    def proof_header(self) -> str:
+        """The header that is named for the proof, `X-Api-Key` for a key; empty: the preset knows its own."""
+        return self.header or ("X-Api-Key" if self.verify == "api-key" else "")
+
     @model_validator(mode="after")
     def _whole(self) -> "SourceSpec":
         if not self.live_secrets:
             raise ValueError("`secret` is needed: nothing is taken without a check")
         if self.verify == "basic" and not self.username:
             raise ValueError("`username` is needed for basic")
-        if self.verify in ("hmac", "api-key") and not self.header:
-            raise ValueError(f"`header` is needed for {self.verify}")
+        if self.verify == "hmac" and not self.header:
+            raise ValueError("`header` is needed for hmac")
         if self.signed and "{body}" not in self.signed:
             raise ValueError("`signed` must contain {body}, such as `{timestamp}.{body}`")
         if "{timestamp}" in self.signed and not self.timestamp_header:
