@@ -221,7 +221,6 @@ class App:
     # --- what must happen around start and stop ---
 
     async def _prepare(self) -> None:
-        await self._network.open()
         key_file = self._config.state.dir / "admin.key"
         made = await first_start.ensure_admin_key(
             key_file,
@@ -250,7 +249,6 @@ class App:
         await needed.start()
         queues = ("event:process", "notification:send", "webhook:delivery")
         try:
-            await self._network.open()
             await self._webhooks.open()
             await self._hub.open()
             offline = Offline(

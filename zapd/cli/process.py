@@ -20,6 +20,7 @@ def run(config: Path | None, state_dir: Path | None, listen: str | None) -> int:
     # None makes a module look as if it were not installed. structlog would import rich for coloured tracebacks: 3 MiB.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # the import system takes None, typeshed does not
     gc.disable()  # to collect garbage while a thousand modules are imported takes a seventh of the start
+    import_aiohttp()
     from zapd import daemon  # noqa: PLC0415
     from zapd.cli.greeting import greeting  # noqa: PLC0415
     from zapd.config import Config, load  # noqa: PLC0415
@@ -41,6 +42,21 @@ def run(config: Path | None, state_dir: Path | None, listen: str | None) -> int:
         return daemon.run(checked, reload=read, on_ready=greet, collectors=[LogCollector(logs=logs)])
     finally:
         logs.close()
+
+
+def import_aiohttp() -> None:
+    """Keep aiohttp from reading the system's certificates while it is imported: they are 2 MB of an idle daemon.
+
+    Its clients get them with their first request, see `webhooks/trust.py`. One that was forgotten believes nobody.
+    """
+    given = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = os.devnull
+    import aiohttp  # noqa: F401, PLC0415
+
+    if given is None:
+        del os.environ["SSL_CERT_FILE"]
+    else:
+        os.environ["SSL_CERT_FILE"] = given
 
 
 @click.command()

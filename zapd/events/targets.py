@@ -27,6 +27,7 @@ from zapd.webhooks.guard import Blocked
 from zapd.webhooks.resolver import Resolver
 from zapd.webhooks.retry_after import seconds_of
 from zapd.webhooks.target import target_of
+from zapd.webhooks.trust import trusted
 
 MAX_ANSWER = 4 * 1024 * 1024  #: bytes that are read of an answer
 KEPT_ANSWER = 2_000  #: characters of an answer in an error
@@ -221,7 +222,11 @@ class Targets:
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             connector = aiohttp.TCPConnector(
-                resolver=_Vetted(self._resolver), use_dns_cache=False, limit=200, keepalive_timeout=IDLE_CONNECTION
+                ssl=trusted(),
+                resolver=_Vetted(self._resolver),
+                use_dns_cache=False,
+                limit=200,
+                keepalive_timeout=IDLE_CONNECTION,
             )
             self._http = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "zapd"}

@@ -19,6 +19,7 @@ from zapd.errors import FieldError, InvalidInput
 from zapd.webhooks.guard import Blocked
 from zapd.webhooks.resolver import Resolver
 from zapd.webhooks.target import target_of
+from zapd.webhooks.trust import trusted
 
 MAX_REDIRECTS = 3
 
@@ -101,7 +102,9 @@ class Fetcher:
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:  # made at the first use: it needs the running loop
             self._http = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=Vetted(resolver=self._resolver), use_dns_cache=False),
+                connector=aiohttp.TCPConnector(
+                    ssl=trusted(), resolver=Vetted(resolver=self._resolver), use_dns_cache=False
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "zapd", "Accept-Encoding": "identity", "Accept": "*/*"},
                 auto_decompress=False,

@@ -6,6 +6,7 @@ from zapd.parts.basis import Basis
 from zapd.webhooks.client import Client
 from zapd.webhooks.guard import Guard
 from zapd.webhooks.resolver import Resolver
+from zapd.webhooks.trust import trusted
 
 
 class Network:
@@ -25,15 +26,12 @@ class Network:
     @property
     def http(self) -> aiohttp.ClientSession:
         """For providers that the configuration names; what a user names goes through `client`."""
-        assert self._http is not None, "open() comes first"
+        if self._http is None:  # made at the first use: it needs the running loop, and the certificates
+            self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted()))
         return self._http
 
-    async def open(self) -> None:
-        """Make what needs the running loop."""
-        self._http = aiohttp.ClientSession()
-
     async def close(self) -> None:
-        """Close every connection. Safe before `open`."""
+        """Close every connection."""
         self.client.close()
         self.resolver.close()
         if self._http is not None:

@@ -2,26 +2,37 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from zapd.model.session import Connection
 from zapd.parts.basis import Basis, now_ms
 from zapd.sessions.kinds import Kind
 from zapd.store.vault import Vault
 from zapd.whatsapp.credentials import Credentials
-from zapd.whatsapp.web import inbound, outgoing, settings
+from zapd.whatsapp.transport import Update
+from zapd.whatsapp.web import outgoing, settings
 from zapd.whatsapp.web.files import AccountFiles
 from zapd.whatsapp.web.metrics import WorkerMetrics
 from zapd.whatsapp.web.pool import WorkerPool
 from zapd.whatsapp.web.process import COMMAND
-from zapd.whatsapp.web.transport import WebTransport
+
+if TYPE_CHECKING:
+    from zapd.whatsapp.web.transport import WebTransport
 
 DELETED = "deleted"  #: the reason why keys went out of use
+
+
+def _parse(_connection: Connection, raw: bytes) -> Sequence[Update]:
+    from zapd.whatsapp.web import inbound  # noqa: PLC0415  # as the transport below
+
+    return inbound.parse(raw)
+
 
 WEB = Kind(
     capabilities=outgoing.CAPABILITIES,
     check_config=settings.check_config,
-    parse=lambda _connection, raw: inbound.parse(raw),
+    parse=_parse,
 )
 
 
@@ -41,8 +52,10 @@ class WhatsAppWeb:
             keep_for=basis.config.retention.credentials,
         )
 
-    def transport(self, connection: Connection) -> WebTransport:
+    def transport(self, connection: Connection) -> "WebTransport":
         """The wire of a connection."""
+        from zapd.whatsapp.web.transport import WebTransport  # noqa: PLC0415  # 1 MB, for the first account
+
         return WebTransport(
             connection=connection,
             pool=self.pool,

@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from prometheus_async import aio
 from prometheus_client import CollectorRegistry, Summary
 from prometheus_client.exposition import choose_encoder
 
@@ -39,6 +38,8 @@ class Exposition:
         async with self._one_at_a_time:
             page = self._pages.get(content_type)
             if page is None or self._clock() - page.at >= FRESH:
+                from prometheus_async import aio  # noqa: PLC0415  # loaded by the first scrape
+
                 rendering: Awaitable[bytes] = asyncio.to_thread(encode, self._registry)
                 page = _Page(await aio.time(self._seconds, rendering), self._clock())
                 if len(self._pages) >= MAX_PAGES:

@@ -18,6 +18,7 @@ from zapd.webhooks.guard import Blocked
 from zapd.webhooks.http_answer import AnswerReader, BadAnswer
 from zapd.webhooks.resolver import Resolver
 from zapd.webhooks.target import Target, target_of
+from zapd.webhooks.trust import trusted
 
 CAPTURE = 16 * 1024  #: bytes of the answer's body that are kept
 KEEP_IDLE = 4.0  #: seconds; common receivers close after 5
@@ -119,7 +120,7 @@ class Client:
         addresses = await self._resolver.addresses(target.host, tenant=this.tenant)
         resolved = this.took("dns", began)
         if target.tls and self._tls is None:
-            self._tls = await asyncio.to_thread(ssl.create_default_context)  # reads some hundred certificates
+            self._tls = await asyncio.to_thread(trusted)  # reads some hundred certificates at first
         socket = await reach(addresses, target.port)
         connected = this.took("connect", resolved)
         made = await converse(socket, tls=self._tls if target.tls else None, name=target.host)

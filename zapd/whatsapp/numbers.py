@@ -6,8 +6,6 @@ Source: wire facts §3.1 (JID servers), §3.2 (Brazil's ninth digit), §1.9 (bus
 import re
 from functools import lru_cache
 
-import phonenumbers
-
 from zapd.errors import FieldError, InvalidInput
 
 RULE = "a phone number with its country code, such as 5511999998888, or a JID"
@@ -77,6 +75,8 @@ def _jid(to: str) -> str | None:
 
 
 def _phone(to: str) -> str | None:
+    import phonenumbers  # noqa: PLC0415  # loaded by the first number that is checked
+
     digits = re.sub(r"[^0-9]", "", to)
     try:
         number = phonenumbers.parse(f"+{digits}")
