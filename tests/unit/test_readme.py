@@ -161,3 +161,11 @@ def test_the_map_names_every_part() -> None:
     modules = [path for path in (ROOT / "zapd").rglob("*.py") if path.name != "__init__.py"]
     parts = {path.stem for path in modules if "versions" not in path.parts and path.stem != "env"}
     assert {part for part in parts if not re.search(rf"(?<![a-z_]){re.escape(part)}(?![a-z_])", drawn)} == set()
+
+
+def test_the_checklists_name_files_that_are_there() -> None:
+    lists = DEVELOPERS[DEVELOPERS.index("\n## How to add") : DEVELOPERS.index("\n## Tests")]
+    named = set(re.findall(r"`([a-z_]+/[a-z_./]*)`", lists))
+    assert len(named) > 20
+    homes = [ROOT / home for home in ("", "zapd", "zapd/web", "zapd/web/dashboard")]
+    assert {path for path in named if not any((home / path).exists() for home in homes)} == set()
