@@ -1,14 +1,15 @@
 """Own events: post one, see why a rule took it or not, replay, process and retry by hand; and the actions of events."""
 
 import hashlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from zapd.announce import iso
 from zapd.config.hub import EventType, TypePattern
+from zapd.config.values import duration
 from zapd.errors import FieldError, InvalidInput
 from zapd.events.intake import OwnEvent
 from zapd.events.replaying import Filter
@@ -20,6 +21,19 @@ from zapd.web.auth import key_of
 MAX_DELAY = 90 * 86_400  #: seconds
 
 
+def _seconds(value: object) -> object:
+    """Seconds as they are, or a duration as in the configuration."""
+    return duration(value) if isinstance(value, str) else value
+
+
+Delay = Annotated[
+    float,
+    Field(ge=0, le=MAX_DELAY),
+    BeforeValidator(_seconds),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_DELAY}, {"type": "string"}]}),
+]
+
+
 class PostEvent(bodies.Body):
     """Something that happened in a system of the user's."""
 
@@ -27,7 +41,7 @@ class PostEvent(bodies.Body):
     data: Any
     id: bodies.Id | None = None
     occurred_at: AwareDatetime | None = None
-    delay: float = Field(default=0, ge=0, le=MAX_DELAY, description="seconds until its rules run")
+    delay: Delay = Field(default=0, description='until its rules run: seconds, or such as "2h"')
     sync: bool = Field(default=False, description="run the listeners before answering")
 
 

@@ -10,6 +10,7 @@ from typing import cast
 from zapd.webhooks.http_answer import AnswerReader, BadAnswer
 
 CONNECT_TIMEOUT = 5.0  #: seconds for one address, and again for TLS
+RECEIVE_BUFFER = 64 * 1024  #: bytes in the kernel: of an endless answer no more crosses the wire than is of use
 
 #: Tenant, TLS?, host, port. The tenant, because a connection into its private network is nobody else's.
 Destination = tuple[str, bool, str, int]
@@ -82,6 +83,7 @@ async def reach(addresses: tuple[str, ...], port: int, *, timeout: float = CONNE
         made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         try:
             made.setblocking(False)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             async with asyncio.timeout(timeout):
                 await loop.sock_connect(made, (address, port))
             return made

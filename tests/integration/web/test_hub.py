@@ -112,6 +112,8 @@ async def test_an_own_event_is_kept_once_for_its_key_and_once_for_its_id(daemon:
         ({"type": "a b", "data": 1}, "type"),
         ({"type": "x"}, "data"),
         ({"type": "x", "data": 1, "delay": -1}, "delay"),
+        ({"type": "x", "data": 1, "delay": "soon"}, "delay"),
+        ({"type": "x", "data": 1, "delay": "91d"}, "delay"),
         ({"type": "x", "data": 1, "sync": True, "delay": 5}, "delay"),
         ({"type": "x", "data": 1, "occurred_at": "yesterday"}, "occurred_at"),
         ({"type": "message.sent", "data": 1}, "type"),
@@ -133,9 +135,10 @@ async def test_sync_runs_the_listeners_before_it_answers_and_a_failed_one_is_tri
     assert "ValueError: not today" in ended["Failing"]["error"]
 
 
-async def test_a_delayed_event_waits_and_occurred_at_is_kept(daemon: Daemon) -> None:
+@pytest.mark.parametrize("delay", [60, "1m"])
+async def test_a_delayed_event_waits_and_occurred_at_is_kept(daemon: Daemon, delay: float | str) -> None:
     at = "2020-05-01T10:00:00Z"
-    event = await whole(daemon, await posted(daemon, "slow.thing", 1, delay=60, occurred_at=at))
+    event = await whole(daemon, await posted(daemon, "slow.thing", 1, delay=delay, occurred_at=at))
     assert event["progress"] == "pending"
     assert event["occurred_at"] == "2020-05-01T10:00:00.000Z"
 
