@@ -1,4 +1,4 @@
-"""Queues: numbers, jobs by state, limits, lanes, pause and resume."""
+"""Queues: numbers, jobs by state, limits."""
 
 import base64
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from zapd.announce import iso
 from zapd.dead_letters import cursor_of, place_of
 from zapd.errors import FieldError, InvalidInput, NotFound
 from zapd.jobs.broker import Pauses
-from zapd.jobs.inspect import LaneView, Stranger
+from zapd.jobs.inspect import Stranger
 from zapd.jobs.settings import QueueSettings
 from zapd.model.dead_letter import DeadFilter
 from zapd.web import answers, bodies
@@ -20,8 +20,6 @@ from zapd.web.answers import Json, Time, answer, at
 from zapd.web.auth import key_of
 from zapd.web.dependencies import JobState
 from zapd.web.pages import PageQuery, page, parsed_query
-
-MAX_LANE = 300  #: characters of a lane's name
 
 
 class JobsQuery(PageQuery):
@@ -87,14 +85,6 @@ class QueueAnswer(TypedDict):
     limits: QueueLimits
 
 
-class PausedAnswer(TypedDict):
-    """What is paused now: queues, and by queue kinds of jobs and lanes."""
-
-    paused: list[str]
-    kinds: dict[str, list[str]]
-    lanes: dict[str, list[str]]
-
-
 class TenantLimitsAnswer(TypedDict):
     """A tenant's own limits over all queues. The rate is per minute; null: no limit."""
 
@@ -117,19 +107,6 @@ class AllLimits(TypedDict):
     tenant_max_in_flight: int | None
     tenants: dict[str, TenantLimitsAnswer]
     changed: dict[str, Json]
-
-
-class LaneAnswer(TypedDict):
-    """A lane. `next_at`: from when its rate or park lets the next start. Limits are its own; null: the queue's."""
-
-    name: str
-    staged: int
-    in_flight: int
-    paused: bool
-    next_at: Time | None
-    rate: float | None
-    burst: int | None
-    cap: int | None
 
 
 class StrangerAnswer(TypedDict):
@@ -180,47 +157,6 @@ async def update_all(request: web.Request) -> web.Response:
 async def limits(request: web.Request) -> web.Response:
     """The limits over all queues."""
     return answer(_of_all(request))
-
-
-async def pause(request: web.Request) -> web.Response:
-    """Claim nothing from this queue, or none of one kind, until it is resumed; survives a restart."""
-    return await _switch(request, paused=True)
-
-
-async def resume(request: web.Request) -> web.Response:
-    """Claim from this queue, or this kind, again."""
-    return await _switch(request, paused=False)
-
-
-async def pause_all(request: web.Request) -> web.Response:
-    """Claim nothing from any queue until they are resumed."""
-    await request.app[need.CONTROLS].pause_all()
-    return _paused(request)
-
-
-async def resume_all(request: web.Request) -> web.Response:
-    """Claim from every queue again."""
-    await request.app[need.CONTROLS].pause_all(paused=False)
-    return _paused(request)
-
-
-async def lanes(request: web.Request) -> web.Response:
-    """Lanes that have jobs, run or are paused; lanes at rest are not kept."""
-    query = parsed_query(request, PageQuery)
-    found = await request.app[need.JOBS].lanes(existing(request), query.after, query.limit)
-    return answer({"data": [_lane(lane) for lane in found.lanes], "next": found.next})
-
-
-async def pause_lane(request: web.Request) -> web.Response:
-    """Start nothing of this lane until it is resumed; survives a restart."""
-    await request.app[need.CONTROLS].pause(existing(request), lane=_lane_name(request))
-    return _paused(request)
-
-
-async def resume_lane(request: web.Request) -> web.Response:
-    """Let this lane go on."""
-    await request.app[need.CONTROLS].pause(existing(request), lane=_lane_name(request), paused=False)
-    return _paused(request)
 
 
 async def quarantine(request: web.Request) -> web.Response:
@@ -299,46 +235,9 @@ def _of_all(request: web.Request) -> AllLimits:
     }
 
 
-async def _switch(request: web.Request, *, paused: bool) -> web.Response:
-    body = await bodies.parsed(request, bodies.PauseQueue)
-    await request.app[need.CONTROLS].pause(existing(request), kind=body.kind, paused=paused)
-    return _paused(request)
-
-
-def _paused(request: web.Request) -> web.Response:
-    found = request.app[need.CONTROLS].pauses()
-    return answer(
-        PausedAnswer(
-            paused=sorted(name for name, pauses in found.items() if pauses.paused),
-            kinds={name: sorted(pauses.kinds) for name, pauses in found.items() if pauses.kinds},
-            lanes={name: sorted(pauses.lanes) for name, pauses in found.items() if pauses.lanes},
-        )
-    )
-
-
-def _lane(lane: LaneView) -> LaneAnswer:
-    return {
-        "name": lane.name,
-        "staged": lane.staged,
-        "in_flight": lane.in_flight,
-        "paused": lane.paused,
-        "next_at": at(lane.next_at),
-        "rate": lane.rate_per_minute,
-        "burst": lane.burst,
-        "cap": lane.cap,
-    }
-
-
 def _stranger(stranger: Stranger) -> StrangerAnswer:
     fields = [base64.b64encode(part).decode() for part in stranger.fields]
     return {"at": iso(stranger.at), "stream": stranger.stream, "entry": stranger.entry, "fields": fields}
-
-
-def _lane_name(request: web.Request) -> str:
-    name = request.match_info["lane"]
-    if not 0 < len(name) <= MAX_LANE or not name.isprintable() or "|" in name:
-        raise InvalidInput(FieldError("lane", f"1 to {MAX_LANE} printable characters without |"))
-    return name
 
 
 def existing(request: web.Request) -> str:
