@@ -124,14 +124,13 @@ class JobMetrics(Collector):
                 "Entries and keys in Redis that zapd did not write, kept aside",
                 {n: q.quarantined for n, q in self.queues.items()},
             ),
-            (
-                "zapd_claims_shut",
-                "Claims that the rate over all queues let get nothing",
-                {n: q.shut for n, q in self.queues.items()},
-            ),
             ("zapd_jobs_fenced", "Finishes refused: the claim was lost", {n: q.fenced for n, q in self.queues.items()}),
         ):
             yield _counter(metric, text, "queue", values)
+        shut = sum(numbers.shut for numbers in self.queues.values())
+        yield CounterMetricFamily(
+            "zapd_claims_shut", "Claims that the rate over all queues let get nothing", value=shut
+        )
 
     def _histograms(self) -> Iterator[Metric]:
         wait = HistogramMetricFamily("zapd_job_wait_seconds", "From due to start", labels=["queue"])

@@ -6,7 +6,7 @@ from zapd.errors import Conflict, InvalidInput, Unavailable
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
 _KINDS: dict[type[Exception], str] = {Conflict: "conflict", InvalidInput: "invalid", Unavailable: "unavailable"}
-_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_COUNTS = (1, 4, 16, 64, 256, 1024)
 
 
 class StoreMetrics:

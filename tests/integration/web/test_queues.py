@@ -97,11 +97,10 @@ async def test_a_tenants_limit_holds_its_jobs_and_lets_them_go_when_it_is_taken_
     ids = await put(daemon, CHECK, *[{} for _ in range(4)])
 
     async def held() -> bool:
-        return bool((await got(daemon, CHECK))["tenants_held"])
+        queue = await got(daemon, CHECK)
+        return bool(queue["tenants_held"]) and (queue["waiting"], queue["active"]) == (3, 0)
 
     await eventually(held, within=20)
-    queue = await got(daemon, CHECK)
-    assert (queue["waiting"], queue["active"]) == (3, 0)
     page = await got(daemon, f"{CHECK}/jobs?state=waiting")
     page["data"] += (
         (await got(daemon, f"{CHECK}/jobs?state=waiting&after={page['next']}"))["data"] if page["next"] else []
