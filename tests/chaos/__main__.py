@@ -58,6 +58,8 @@ class Whole:
     fault: Fault
     environ: dict[str, str] = field(default_factory=dict)
     external: tuple[str, ...] | None = None  #: options of a Redis of its own, instead of the embedded one
+    refuses: frozenset[int] = frozenset()  #: what a send may be answered with while it lasts
+    runs: int = RUNS  #: at most; one that takes minutes is run once
 
 
 DAEMON = [
@@ -71,6 +73,12 @@ DAEMON = [
     Whole(number=5, name="SIGTERM", fault=faults.terminate),
     Whole(number=5, name="SIGTERM twice", fault=faults.terminate_twice),
     Whole(number=5, name="SIGTERM, receiver hangs", fault=faults.terminate_with_webhooks),
+    Whole(
+        number=1,
+        name="kill -9 while handing back",
+        fault=faults.terminate_at_failpoint,
+        environ={"ZAPD_FAILPOINT": "drain.handing_back"},
+    ),
     Whole(number=7, name="kill -9 Redis", fault=faults.kill_redis),
     Whole(number=7, name="kill -9 Redis, webhooks pending", fault=faults.kill_redis_with_webhooks),
     Whole(number=8, name="FLUSHALL", fault=faults.flushall),
@@ -79,6 +87,9 @@ DAEMON = [
     Whole(number=10, name="SIGSTOP Redis for 1 s", fault=faults.stop_redis_for_1_s),
     Whole(number=10, name="SIGSTOP Redis for 5 s", fault=faults.stop_redis_for_5_s),
     Whole(number=10, name="SIGSTOP Redis for 30 s", fault=faults.stop_redis_for_30_s),
+    Whole(number=10, name="SIGSTOP Redis for 120 s", fault=faults.stop_redis_for_120_s, runs=1),
+    Whole(number=13, name="SQL is locked for 20 s", fault=faults.lock_database_for_20_s, refuses=frozenset({503})),
+    Whole(number=26, name="hostile bodies", fault=faults.hostile_bodies),
     Whole(number=10, name="Redis hangs over the intake", fault=faults.redis_hangs_over_the_intake),
     Whole(number=10, name="Redis is down over the intake", fault=faults.redis_is_down_over_the_intake, external=()),
     Whole(number=17, name="Redis is full over the intake", fault=faults.redis_is_full_over_the_intake, external=()),
@@ -94,8 +105,14 @@ DAEMON = [
 async def whole(scenario: Whole) -> Line:
     """The runs of a fault of the daemon."""
     results = [
-        await one_run(scenario.fault, messages=MESSAGES, environ=scenario.environ, external=scenario.external)
-        for _ in range(RUNS)
+        await one_run(
+            scenario.fault,
+            messages=MESSAGES,
+            environ=scenario.environ,
+            external=scenario.external,
+            refuses=scenario.refuses,
+        )
+        for _ in range(min(RUNS, scenario.runs))
     ]
     verdicts = [verdict for verdict, _ in results]
     wrong = [

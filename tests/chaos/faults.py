@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+import sqlite3
 
+import aiohttp
 import redis
 
 from tests.chaos.run import Run
@@ -152,10 +154,60 @@ async def terminate_twice(run: Run) -> None:
     await _ended(run, await run.daemon.wait())
 
 
+async def terminate_at_failpoint(run: Run) -> None:
+    """A deploy that dies in the middle of handing back what it could not end; the receiver hangs, so there is such."""
+    await run.taken_in()
+    run.daemon.signal(signal.SIGTERM)
+    await asyncio.sleep(0.2)  # two at once are one to the kernel
+    run.daemon.signal(signal.SIGTERM)
+    code = await run.daemon.wait()
+    run.receiver.open.set()
+    if code != -signal.SIGKILL:
+        raise AssertionError(f"it did not die handing back: exit {code}")
+    run.daemon.environ.pop("ZAPD_FAILPOINT")
+    await run.daemon.start()
+
+
+async def stop_redis_for_120_s(run: Run) -> None:
+    """Eight leases."""
+    await _stop_redis(run, 120)
+
+
+async def lock_database_for_20_s(run: Run) -> None:
+    """SQL takes nothing for longer than a lease: sends are refused with 503, nothing that was accepted is touched."""
+    await run.half_way()
+    database = await asyncio.to_thread(sqlite3.connect, run.daemon.state / "zapd.db", isolation_level=None, timeout=30)
+    await asyncio.to_thread(database.execute, "BEGIN IMMEDIATE")
+    try:
+        await asyncio.sleep(20)
+    finally:
+        await asyncio.to_thread(database.execute, "ROLLBACK")
+        await asyncio.to_thread(database.close)
+
+
+async def hostile_bodies(run: Run) -> None:
+    """100 MB, a body nested 100,000 deep, bytes that are no text: refused each, and the load goes on beside them."""
+    await run.half_way()
+    deep = b"[" * 100_000 + b"]" * 100_000
+    bodies = (b'{"jobs": "' + b"x" * 100_000_000 + b'"}', deep, b'{"a":' * 50_000, b"\xff\xfe{", b"")
+    url = f"{run.daemon.url}/connections/{run.load.connection}/send"
+    headers = {"Authorization": f"Bearer {run.daemon.key}", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        for body in bodies:
+            try:
+                async with http.post(url, data=body) as answer:
+                    status = answer.status
+            except aiohttp.ClientError:
+                continue  # it hung up in the middle of 100 MB
+            if not 400 <= status < 500:
+                raise AssertionError(f"{len(body):,} bytes were answered with {status}")
+
+
 async def terminate_with_webhooks(run: Run) -> None:
     """A deploy while the receiver hangs: the deliveries under way do not end within the deadline."""
     await run.taken_in()
     run.daemon.signal(signal.SIGTERM)
+    await asyncio.sleep(0.2)  # two at once are one to the kernel
     run.daemon.signal(signal.SIGTERM)
     code = await run.daemon.wait()
     run.receiver.open.set()

@@ -58,7 +58,12 @@ Fault = Callable[[Run], Awaitable[None]]
 
 
 async def one_run(
-    fault: Fault, *, messages: int, environ: Mapping[str, str] | None = None, external: Sequence[str] | None = None
+    fault: Fault,
+    *,
+    messages: int,
+    environ: Mapping[str, str] | None = None,
+    external: Sequence[str] | None = None,
+    refuses: frozenset[int] = frozenset(),
 ) -> tuple[Verdict, float]:
     """The verdict, and how long it took from the end of the fault until all had arrived and was told, in seconds."""
     async with AsyncExitStack() as stack:
@@ -71,7 +76,7 @@ async def one_run(
         receiver = await stack.enter_async_context(Receiver())
         daemon = await stack.enter_async_context(Daemon(directory, UNPACED, environ=given))
         connection = (await daemon.connect(webhook_url=receiver.url))["id"]
-        load = Load(daemon, connection, messages)
+        load = Load(daemon, connection, messages, refuses=refuses)
         run = Run(daemon=daemon, load=load, receiver=receiver, redis=redis, go=asyncio.Event())
 
         async def send() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -20,10 +20,11 @@ TOLD = ("message.sent", "message.delivered", "message.read")
 class Load:
     """Sends one message after the other until `messages` are accepted. Text `m<n>` is the n-th try."""
 
-    def __init__(self, daemon: Daemon, connection: str, messages: int) -> None:
+    def __init__(self, daemon: Daemon, connection: str, messages: int, *, refuses: Collection[int] = ()) -> None:
         self.daemon = daemon
         self.connection = connection
         self.messages = messages
+        self._refuses = refuses  # statuses that are right while something is away
         self.accepted: dict[str, str] = {}  #: text → message id
         self.refused: list[int] = []  #: statuses that were not 202
 
@@ -41,6 +42,8 @@ class Load:
                 continue
             if status == 202:
                 self.accepted[text] = answer["id"]
+            elif status in self._refuses:
+                await asyncio.sleep(0.1)
             else:
                 self.refused.append(status)
 

@@ -53,6 +53,7 @@ class RedisServer:
         self.binary = binary
         self.socket = directory / "r.sock"
         self.options = options
+        self.environ: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -63,7 +64,8 @@ class RedisServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         command = [self.binary, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory)]
         command += ["--save", "", "--daemonize", "no", "--logfile", str(self.directory / "r.log"), *self.options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        environ = {**os.environ, **self.environ}
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
         end = time.monotonic() + 10
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > end:

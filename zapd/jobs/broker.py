@@ -225,7 +225,8 @@ class Broker:
     async def reclaim(self, queue: str, *, others: bool, limit: int = 100) -> int:
         """Take jobs from dead daemons, a crash counted for each. `others`: also those of other nodes."""
         counts = self._shared.takes_part(queue)
-        taken: int = await self._call("reclaim", queue, self.consumer, self.node, int(others), limit, shared=counts)
+        args = (self.consumer, self.node, int(others), limit, self._ttl_ms)
+        taken: int = await self._call("reclaim", queue, *args, shared=counts)
         self._metrics[queue].reclaimed += taken
         return taken
 

@@ -205,6 +205,8 @@ class Pool:
         await self._wait_idle(_CANCEL_GRACE)
         for run in list(self._running):  # a handler that does not stop: somebody else may start it, the fence holds
             self._end(run, Finished(run.claimed, Ending.HAND_BACK))
+        if left:
+            failpoint.reached("drain.handing_back")
         if self._timer:
             self._timer.cancel()
         await self._buffer.flush(_CANCEL_GRACE)

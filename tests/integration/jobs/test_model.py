@@ -510,7 +510,7 @@ class Machine(RuleBasedStateMachine):
         await self.engine.another("a", completed_for=0, dead_for=0).clean(QUEUE)
         for each in self.brokers.values():
             await each.leave(QUEUE)
-        assert {name.decode().rpartition("}:")[2] for name in await redis.keys()} <= {"stat", "meta"}
+        assert {name.decode().rpartition("}:")[2] for name in await redis.keys()} <= {"stat", "meta", "seen"}
         assert await redis.hkeys(key(QUEUE, "meta")) in ([], [b"kinds"])
 
 

@@ -1,11 +1,13 @@
 """Heartbeats, reclaim, cleaning and the gauges, as the loops do them."""
 
 import asyncio
+import time
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from tests.integration.jobs.engine import QUEUE, Engine
+from tests.integration.jobs.engine import QUEUE, Engine, done, settings
 from tests.support import eventually
+from tests.support.redis_server import RedisServer
 from zapd.jobs.broker import Broker
 from zapd.jobs.keys import key
 from zapd.jobs.metrics import JobMetrics
@@ -82,3 +84,56 @@ async def test_every_number_is_there_from_the_start(engine: Engine) -> None:
     assert 'zapd_job_deaths_total{reason="poison"} 0.0' in lines
     assert 'zapd_redis_command_duration_seconds_count{command="claim"} 0.0' in lines
     assert "zapd_redis_up 0.0" in lines
+
+
+async def test_a_jump_of_redis_clock_ahead_takes_nobody_for_dead(engine: Engine) -> None:
+    other = engine.another("other")
+    for broker in (engine.broker, other):
+        await broker.heartbeat(QUEUE)
+    await engine.broker.enqueue([engine.job()])
+    await other.claim(QUEUE, 1)
+    # An hour later by its clock: all that is past is an hour further past.
+    await engine.kill(other)
+    await engine.redis.set(key(QUEUE, "seen"), int(time.time() * 1000) - 3_600_000)
+
+    assert await engine.broker.reclaim(QUEUE, others=True) == 0
+    await engine.broker.heartbeat(QUEUE)
+    assert await engine.broker.reclaim(QUEUE, others=True) == 0
+
+    await engine.redis.delete(key(QUEUE, "doubt"))  # whoever lives had the time of one lease to say so
+    assert await engine.broker.reclaim(QUEUE, others=True) == 1
+
+
+async def test_a_jump_of_redis_clock_back_stalls_no_lane_and_hides_no_death(server: RedisServer) -> None:
+    engine = Engine(server.url, settings(lane_rate_per_minute=60_000.0, lane_cap=2))
+    other = engine.another("other", heartbeat_ttl=0.2)
+    await engine.broker.enqueue([engine.job(lane=lane) for lane in ("rests", "rests", "runs", "runs", "runs", "held")])
+    claimed = (await engine.broker.claim(QUEUE, 3)).jobs
+    assert sorted(claim.job.lane for claim in claimed) == ["held", "rests", "runs"]
+    await engine.broker.finish(QUEUE, done([claim for claim in claimed if claim.job.lane == "rests"]))
+    await other.heartbeat(QUEUE)
+    await engine.broker.heartbeat(QUEUE)
+    # An hour earlier by its clock: all times that are kept are an hour ahead.
+    hour = 3_600_000
+    for name in ("e:5", "hb"):
+        for member, score in await engine.redis.zrange(key(QUEUE, name), 0, -1, withscores=True):
+            await engine.redis.zadd(key(QUEUE, name), {member: score + hour})
+    for lane in ("rests", "runs"):
+        fields = {"t": time.time() * 1000 + hour, "n": time.time() * 1000 + hour, "k": 0, "w": 0}
+        await engine.redis.hset(key(QUEUE, f"ls:{lane}"), mapping=fields)
+    await engine.redis.incrby(key(QUEUE, "seen"), hour)
+    assert (await engine.broker.claim(QUEUE, 9)).jobs == []
+
+    await engine.broker.heartbeat(QUEUE)
+
+    async def all_lanes() -> bool:
+        if found := (await engine.broker.claim(QUEUE, 9)).jobs:
+            await engine.broker.finish(QUEUE, done(found))
+        return (await engine.broker.stats(QUEUE)).staged == 0
+
+    await eventually(all_lanes, within=20)
+    assert max(score for _, score in await engine.redis.zrange(key(QUEUE, "hb"), 0, -1, withscores=True)) < (
+        time.time() * 1000 + 60_000
+    )
+    await engine.broker.finish(QUEUE, done([claim for claim in claimed if claim.job.lane != "rests"]))
+    await engine.close()

@@ -47,6 +47,11 @@ local WHOSE = PLACE .. '([^|\n]*)\n'
 local where = holding and WHOSE or PLACE
 local tenants, capped, aside = {}, false, 0
 
+local function arrival_of(kept, rate, burst) -- never later than a whole burst makes it: the clock may have gone back
+  if rate <= 0 then return now end
+  return math.max(now, math.min(tonumber(kept) or 0, now + burst * 60000 / rate))
+end
+
 local function own_limits(name)
   local rate, burst, cap = ARGV[14], ARGV[15], ARGV[16]
   local own = ARGV[18] ~= '' and redis.call('HGET', W .. 'own:' .. ARGV[18], name)
@@ -63,7 +68,7 @@ local function tenant(name) -- `left`: how many more it may start
   t.rate, t.burst, t.cap = own_limits(name)
   if t.rate > 0 then
     local interval = 60000 / t.rate
-    t.arrival = math.max(now, tonumber(redis.call('GET', W .. 't:' .. name)) or 0)
+    t.arrival = arrival_of(redis.call('GET', W .. 't:' .. name), t.rate, t.burst)
     t.left = math.floor((now - t.arrival) / interval + t.burst + 1e-6)
   end
   if t.cap > 0 then
@@ -349,10 +354,10 @@ local function next_in() -- ms until a delayed job or a lane is due
 end
 
 local queue_rate, queue_burst, queue_cap = tonumber(ARGV[8]), math.max(1, tonumber(ARGV[9])), tonumber(ARGV[10])
-local arrival = math.max(now, queue_rate > 0 and tonumber(meta[2]) or 0)
+local arrival = arrival_of(meta[2], queue_rate, queue_burst)
 
-local all_rate = W and tonumber(ARGV[12]) or 0
-local all_arrival = math.max(now, all_rate > 0 and tonumber(redis.call('GET', W .. 'g')) or 0)
+local all_rate, all_burst = W and tonumber(ARGV[12]) or 0, W and math.max(1, tonumber(ARGV[13]))
+local all_arrival = all_rate > 0 and arrival_of(redis.call('GET', W .. 'g'), all_rate, all_burst)
 
 local function room(rate, burst, from) -- GCRA: how many may start now, and ms until the next one may
   local interval = 60000 / rate
@@ -396,7 +401,7 @@ if queue_rate > 0 then
   free = math.min(free, allowed)
 end
 if all_rate > 0 then
-  local allowed, wait = room(all_rate, math.max(1, tonumber(ARGV[13])), all_arrival)
+  local allowed, wait = room(all_rate, all_burst, all_arrival)
   if allowed < 1 then return nothing(wait, 1) end
   free = math.min(free, allowed)
 end

@@ -31,6 +31,8 @@
 --   meta          HASH   `paused`; `arrival` of the queue's rate; `credit` of aged levels; `void` entries in streams;
 --                        `kinds` in pk; `held` in all tw, `aside` jobs in all th; `whole`: goes when Redis loses its data
 --
+--   seen, doubt   STRING ms of the last heartbeat; ms until which no heartbeat that is past proves a death
+--
 -- Of all queues together:
 --   g             STRING theoretical arrival time of the rate over all queues
 --   t:<tenant>    STRING the same of a tenant's rate
@@ -45,6 +47,13 @@ local jobs = KEYS[1]
 local W = KEYS[2] and string.sub(KEYS[2], 1, -2) -- limits over all queues are set
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
+
+-- How far this server's clock went back since the last heartbeat, 0 when it did not; true when it went ahead by more
+-- than any daemon stays silent: then all heartbeats are past at once, and nobody is dead for that.
+local function clock_jump(silence)
+  local seen = tonumber(redis.call('GET', P .. 'seen')) or now
+  return math.max(0, seen - now - 1000), now - seen > tonumber(silence)
+end
 
 local turns = 0
 local function soon() -- later than all that asked before, so that equal lanes take turns; 0.00025 is a double's step

@@ -1,13 +1,17 @@
 -- flags: allow-oom
--- ARGV: consumer, its node (whose other consumers are dead for sure), 1 to look at other nodes too, most jobs.
+-- ARGV: consumer, its node (whose other consumers are dead for sure), 1 to look at other nodes too, most jobs, ms that a
+-- heartbeat holds.
 -- Takes jobs from consumers whose heartbeat is past, counts a crash for each, and forgets consumers that hold nothing.
 -- Answers the number of jobs; as many as asked for means that there may be more.
 local me, mates, most = ARGV[1], ARGV[2] .. ':', tonumber(ARGV[4])
+local back, ahead = clock_jump(ARGV[5])
+local doubt = tonumber(redis.call('GET', P .. 'doubt')) or 0
+local others = ARGV[3] == '1' and back == 0 and not ahead and not (doubt > now and doubt <= now + ARGV[5] + 1000)
 local dead, names = {}, redis.call('ZRANGE', P .. 'hb', 0, 999, 'WITHSCORES')
 for i = 1, #names, 2 do -- whoever holds a job is in there: a claim writes both
   local name = names[i]
   local mate = string.sub(name, 1, #mates) == mates
-  if name ~= me and (mate or ARGV[3] == '1' and tonumber(names[i + 1]) < now) then dead[name] = 0 end
+  if name ~= me and (mate or others and tonumber(names[i + 1]) < now) then dead[name] = 0 end
 end
 if not next(dead) then return 0 end
 
