@@ -41,6 +41,10 @@ _SQLITE_ERROR = 1  # SQLite's code for SQL that is wrong, against SQL that could
 class Link(Protocol):
     """A connection that runs one work at a time. After a work that raised, the next one gets a fresh connection."""
 
+    @property
+    def own_thread(self) -> bool:
+        """Whether works run in a thread, which may sleep, and not on the event loop."""
+
     async def run(self, work: Work[T]) -> T:
         """Run the work to its end. Raises Unavailable when the database is away, else what the work raises."""
 
@@ -50,6 +54,8 @@ class Link(Protocol):
 
 class SqliteLink:
     """A SQLite connection with a thread of its own."""
+
+    own_thread = True
 
     def __init__(self, *, path: str, name: str) -> None:
         self._path = path
@@ -109,6 +115,8 @@ class SqliteLink:
 
 class PostgresLink:
     """An asyncpg connection, taken out of SQLAlchemy's engine for good."""
+
+    own_thread = False
 
     def __init__(self, *, engine: "AsyncEngine") -> None:
         self._engine = engine

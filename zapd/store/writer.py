@@ -1,6 +1,6 @@
 """The group commit: many callers' changes in one transaction, because a commit costs a disk flush whatever is in it.
 
-While one transaction runs, callers collect for the next. Nothing waits for company: a lone caller commits at once.
+While one transaction runs, callers collect for the next. A lone caller waits for nobody: it commits at once.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ log = structlog.get_logger("zapd.store")
 
 MAX_WAITING = 4_096  #: callers in the queue; more wait outside it
 MAX_BATCH = 1_024  #: changes in one transaction, unless one caller alone brings more
+FEW = 3  #: callers in one transaction; after more, SQLite's thread pauses for as long as the transaction took
+COLLECT = 0.004  #: seconds that it pauses at most: larger transactions write the same pages less often
 
 
 class _Caller:
@@ -158,7 +160,10 @@ class Writer:
             started = time.perf_counter()
             results = yield from write([caller.commit for caller in batch], self._statements)
             self._under_way = []
-            tell(self._settle, batch, results, time.perf_counter() - started)
+            took = time.perf_counter() - started
+            tell(self._settle, batch, results, took)
+            if self._link.own_thread and len(batch) > FEW:
+                time.sleep(min(took, COLLECT))
 
     def _take(self) -> list[_Caller]:
         batch = [self._queue.popleft()]
