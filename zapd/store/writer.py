@@ -141,12 +141,14 @@ class Writer:
         try:
             await self._link.run(self._batches(tell))
         except Exception as error:  # whatever it is, every caller must hear of it
-            batch, self._under_way = self._under_way or self._take(), []
+            # A connection that failed before a transaction began: those hear of it who would have been in it.
+            batch, self._under_way = self._under_way or (self._take() if self._queue else []), []
             log.error("commit.failed", callers=len(batch), error=repr(error))
             self._settle(batch, [error] * len(batch), 0.0)
         except BaseException:
             for caller in self._under_way:
                 caller.settle(Unavailable("the writer was killed; the change may have been committed"))
+            self._under_way = []
             raise
 
     def _batches(self, tell: Callable[..., object]) -> Work[None]:

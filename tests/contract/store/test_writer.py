@@ -1,6 +1,7 @@
 """What the group commit promises, on both databases."""
 
 import asyncio
+from typing import Literal, TypeVar
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,12 +15,15 @@ from zapd.store.commands import Change
 from zapd.store.database import Database
 from zapd.store.events import EventStore
 from zapd.store.idempotency import IdempotencyStore
+from zapd.store.link import Link, Work
 from zapd.store.messages import MessageStore
 from zapd.store.metrics import StoreMetrics
 from zapd.store.outbox import OutboxStore
 from zapd.store.reader import Reader
 from zapd.store.settings import SettingStore
 from zapd.store.writer import Writer
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -221,6 +225,67 @@ async def test_stop_commits_what_waits_and_then_refuses(database: Database, outb
         await writer.commit(outbox.added(outbox_row("job_9")))
     await writer.stop()
     await writer.run()  # ends at once
+
+
+class _Failing:
+    """A connection that does with its next work what it was told, and then works again."""
+
+    def __init__(self, link: Link) -> None:
+        self.own_thread = link.own_thread
+        self._link = link
+        self.fate: Literal["", "no connection", "lost", "hangs"] = ""
+
+    async def run(self, work: Work[T]) -> T:
+        fate, self.fate = self.fate, ""
+        if not fate:
+            return await self._link.run(work)
+        if fate == "no connection":
+            raise Unavailable("away")
+        next(work)  # a transaction has begun
+        if fate == "lost":
+            work.throw(Unavailable("away"))
+        await asyncio.Event().wait()
+        raise AssertionError("nothing ends the wait")
+
+    async def close(self) -> None:
+        await self._link.close()
+
+
+@pytest.mark.parametrize("fate", ["no connection", "lost"])
+async def test_whoever_was_in_a_transaction_that_failed_hears_of_it_and_the_next_goes_on(
+    fate: Literal["no connection", "lost"], writer: Writer, outbox: OutboxStore
+) -> None:
+    writer._link = link = _Failing(writer._link)
+    link.fate = fate
+
+    failed = await asyncio.gather(
+        *[writer.commit(outbox.added(outbox_row(f"job_{i}"))) for i in range(3)], return_exceptions=True
+    )
+
+    assert [type(error) for error in failed] == [Unavailable] * 3
+    assert await outbox.count() == 0
+    assert await writer.commit(outbox.added(outbox_row("job_9"))) is not None
+
+
+async def test_a_killed_writer_tells_who_was_under_way_and_the_next_run_serves_the_others(
+    database: Database, outbox: OutboxStore
+) -> None:
+    writer = Writer(database=database)
+    writer._link = link = _Failing(writer._link)
+    link.fate = "hangs"
+    first = asyncio.create_task(writer.commit(outbox.added(outbox_row("job_1"))), name="first")
+    run = asyncio.create_task(writer.run(), name="run")
+    await eventually(lambda: not link.fate)
+    later = asyncio.create_task(writer.commit(outbox.added(outbox_row("job_2"))), name="later")
+    await eventually(lambda: writer.waiting == 1)
+
+    run.cancel()
+
+    with pytest.raises(Unavailable, match="killed"):
+        await first
+    await writer.stop()
+    assert await later is not None
+    assert [row.id for row in await outbox.scan(after=None, created_before=NOW + 1, limit=10)] == ["job_2"]
 
 
 async def test_illegal_moves_do_not_match(writer: Writer, messages: MessageStore) -> None:

@@ -9,8 +9,11 @@ import pytest
 
 from tests.integration.messaging.world import S, World, data_of, receipt, told
 from tests.support.store import NOW
+from zapd.messaging.receipts import Receipts
 from zapd.messaging.submit import Submitted
 from zapd.model.session import OnAmbiguous
+from zapd.store.commands import Change, Delete
+from zapd.store.tables import messages
 from zapd.whatsapp.transport import UnknownOutcome
 
 STEPS = (S.SENT, S.DELIVERED, S.READ, S.PLAYED)
@@ -49,6 +52,33 @@ async def test_receipts_that_come_twice_are_told_once(world: World, sent: Submit
         await world.tell(*body)
     assert await progress(world, sent) == ["sent", "delivered", "read"]
     assert len(await world.jobs("webhook:delivery")) == 2
+
+
+@pytest.mark.parametrize("elsewhere", [S.DELIVERED, S.READ])
+async def test_what_another_daemon_applied_meanwhile_is_told_once(world: World, sent: Submitted, elsewhere: S) -> None:
+    """What is kept in memory of a message that was just sent is behind the truth then."""
+    other = Receipts(
+        messages=world.messages,
+        announcer=world.announcer,
+        commit=world.outbox.commit,
+        now_ms=world.clock.now_ms,
+        metrics=world.receipts._metrics,
+    )
+    await other.apply("default", "con_1", [told(elsewhere)])
+
+    await world.tell(receipt(S.READ))
+
+    assert await world.status(sent.id) is S.READ
+    assert await progress(world, sent) == ["sent", "delivered", "read"]
+
+
+async def test_a_receipt_of_a_message_that_was_erased_meanwhile_does_nothing(world: World, sent: Submitted) -> None:
+    erased = Delete(table=messages, columns=(messages.c.tenant, messages.c.id))
+    assert await world.outbox.commit(Change(erased, ("default", sent.id)))
+
+    await world.tell(receipt(S.READ))
+
+    assert "read" not in await progress(world, sent)
 
 
 async def test_read_says_delivered_too(world: World, sent: Submitted) -> None:
