@@ -14,7 +14,7 @@ import structlog
 
 from zapd.errors import Conflict, FieldError, InvalidInput, NotFound, Unavailable
 from zapd.jobs.job import Discard, Handler, Job, Outcome
-from zapd.jobs.pool import OnDead
+from zapd.jobs.verdict import OnDead
 from zapd.model.dead_letter import DeadFilter, DeadLetter
 from zapd.store.commands import Change, Row
 from zapd.store.dead_letters import DeadLetterStore, Place, place

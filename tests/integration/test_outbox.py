@@ -14,7 +14,8 @@ from tests.support import eventually
 from tests.support.redis_server import RedisServer
 from tests.support.store import message as a_message
 from zapd import outbox as outbox_module
-from zapd.jobs.broker import Broker, Ending, Finished
+from zapd.jobs.broker import Broker
+from zapd.jobs.claim import Ending, Finished
 from zapd.jobs.job import Job
 from zapd.outbox import Outbox
 

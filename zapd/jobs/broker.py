@@ -5,7 +5,6 @@ after a lost `claim` call `recover`, which also voids the claim should it still 
 """
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from itertools import count, groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
@@ -14,6 +13,7 @@ import structlog
 
 from zapd.errors import NotFound, Unavailable
 from zapd.jobs.blob import decode, encode
+from zapd.jobs.claim import Claim, Claimed, Ending, Finished
 from zapd.jobs.inspect import Inspector, JobPage, JobView, LanePage, QueueStats, Stranger
 from zapd.jobs.job import Job
 from zapd.jobs.metrics import JobMetrics
@@ -31,48 +31,6 @@ _BATCH = 500  # jobs per script call; a script blocks every client, and Lua's un
 _COMPLETED_FOR = 3600.0
 _DEAD_FOR = 7 * 86_400.0
 _MOST_DEAD = 100_000
-
-
-class Ending(StrEnum):
-    """What becomes of a claimed job; the letters that `finish.lua` knows."""
-
-    DONE = "d"
-    RETRY = "r"
-    SNOOZE = "s"
-    PARK = "p"  #: snooze at the head of its lane, which waits as well
-    DEAD = "x"
-    HAND_BACK = "h"
-    CANCELED = "c"
-
-
-class Claimed(NamedTuple):
-    """A job that is ours until we finish it. `fence` is the number of this claim; no other of this start has it."""
-
-    job: Job
-    fence: int
-
-
-class Claim(NamedTuple):
-    """`more`: something may be ready besides. Else `wait` is the seconds until something is due; None: nothing is."""
-
-    jobs: list[Claimed]
-    more: bool
-    wait: float | None
-    ready: int = 0  #: about how many more could be claimed now
-    shut: bool = False  #: the rate over all queues let none go; no other queue's jobs can go before `wait` either
-    held: bool = False  #: jobs wait for their tenant's limit over all queues
-    capped: bool = False  #: and one just met its limit of jobs at once: any queue's finish may let it go on
-
-
-class Finished(NamedTuple):
-    """How a claim ends. `delay_ms` is for RETRY, SNOOZE and PARK; `reason` and `error` for DEAD; `took_ms` for DONE."""
-
-    claimed: Claimed
-    ending: Ending
-    delay_ms: int = 0
-    reason: str = ""
-    error: str = ""
-    took_ms: int = 0
 
 
 class Pauses(NamedTuple):

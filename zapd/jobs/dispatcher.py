@@ -93,7 +93,7 @@ class Dispatcher:
                 self._wake.clear()
                 self.turns += 1
                 for line in self._lines.values():
-                    line.pool.resize(ready=line.ready if line.more and line.pool.free <= 0 else 0)
+                    line.pool.slots.resize(ready=line.ready if line.more and line.pool.slots.free <= 0 else 0)
                 while (chosen := self._next(loop.time())) and not self._stopping:
                     await self._serve(chosen)
                 await self._sleep()
@@ -133,7 +133,7 @@ class Dispatcher:
             return None
         best, highest = None, 0.0
         for line in self._lines.values():
-            if line.due <= now and line.pool.free > 0 and not self._shuts(line, now):
+            if line.due <= now and line.pool.slots.free > 0 and not self._shuts(line, now):
                 urgency = line.pool.queue.priority + (now - line.due) / _AGEING
                 if best is None or urgency > highest:
                     best, highest = line, urgency
@@ -153,7 +153,7 @@ class Dispatcher:
         try:
             if line.unsure:
                 await self._recover(line)
-            claim = await self._broker.claim(line.queue, min(self._room(), line.pool.free, line.pool.share))
+            claim = await self._broker.claim(line.queue, min(self._room(), line.pool.slots.free, line.pool.slots.share))
         except Unavailable as error:
             line.unsure = True
             line.due = loop.time() + (_BROKEN if isinstance(error, ScriptFailed) else _AWAY)
@@ -189,12 +189,12 @@ class Dispatcher:
         due = [
             max(line.due, shut) if self._shuts(line, now) else line.due
             for line in self._lines.values()
-            if line.pool.free > 0
+            if line.pool.slots.free > 0
         ]
         until = max(self._away_until, min(due, default=now + _POLL))
         if self._paused or self._crowded or until <= now:
             until = now + _POLL
-        full = [line.pool.grows_in for line in self._lines.values() if line.more and line.pool.free <= 0]
+        full = [line.pool.slots.grows_in for line in self._lines.values() if line.more and line.pool.slots.free <= 0]
         until = min([until, *[now + seconds for seconds in full]])
         timer = loop.call_at(min(until, now + _POLL), self._wake.set)
         try:

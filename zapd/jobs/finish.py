@@ -7,7 +7,8 @@ import structlog
 
 from zapd.backoff import Backoff
 from zapd.errors import Unavailable
-from zapd.jobs.broker import Broker, Finished
+from zapd.jobs.broker import Broker
+from zapd.jobs.claim import Finished
 
 log = structlog.get_logger("zapd.jobs")
 

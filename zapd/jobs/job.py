@@ -62,6 +62,9 @@ class Discard:
     error: str = ""
 
 
+CANCELED = Discard("canceled")  #: somebody took the job back while it ran; it is no dead letter
+
+
 class UnknownKind(Exception):
     """Raised by a handler that has never heard of the job's kind; a newer release beside this one may have.
 

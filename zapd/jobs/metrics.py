@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from zapd.jobs.claim import Ending
 from zapd.telemetry.numbers import Histogram
 
 #: Two histograms for each queue: a bucket costs two series for each, and rendering is what series cost.
@@ -19,6 +20,7 @@ COMMAND_SECONDS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0)
 OUTCOMES = ("done", "retry", "snooze", "discard", "dead", "canceled")
 DEATHS = ("attempts", "poison", "expired", "malformed")
 STATES = ("ready", "delayed", "staged", "active", "dead")
+_OWN_REASONS = ("attempts", "poison")  # to be dead for; any other is the handler's word that it can never work
 COMMANDS = {"claim": "claim", "finish": "finish", "enqueue": "enqueue", "beat": "heartbeat"}  # script -> label
 
 
@@ -43,10 +45,21 @@ class QueueNumbers:
     wait: Histogram = field(default_factory=lambda: Histogram(JOB_SECONDS))
     run: Histogram = field(default_factory=lambda: Histogram(JOB_SECONDS))
 
-    def died(self, reason: str) -> None:
-        """A job went to the dead letters. A reason of a handler's own makes no series of its own."""
-        if reason in self.deaths:
-            self.deaths[reason] += 1
+    def ended(self, ending: Ending, reason: str) -> None:
+        """Redis has taken the end of a claim. A reason of a handler's own makes no series of its own."""
+        match ending:
+            case Ending.DONE:
+                self.outcomes["done"] += 1
+            case Ending.RETRY:
+                self.outcomes["retry"] += 1
+            case Ending.CANCELED:
+                self.outcomes["canceled"] += 1
+            case Ending.SNOOZE | Ending.PARK:
+                self.outcomes["snooze"] += 1
+            case Ending.DEAD:
+                self.outcomes["dead" if reason in _OWN_REASONS else "discard"] += 1
+                if reason in self.deaths:
+                    self.deaths[reason] += 1
 
 
 class JobMetrics(Collector):

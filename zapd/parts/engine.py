@@ -18,10 +18,11 @@ from zapd.jobs.embedded import EmbeddedRedis
 from zapd.jobs.epoch import Epoch
 from zapd.jobs.metrics import JobMetrics
 from zapd.jobs.notes import Notes
-from zapd.jobs.pool import OnDead, Pool
+from zapd.jobs.pool import Pool
 from zapd.jobs.rates import Rates
 from zapd.jobs.scripts import Scripts
 from zapd.jobs.upkeep import Upkeep
+from zapd.jobs.verdict import OnDead
 from zapd.outbox import Outbox, OutboxMetrics
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.queues import WorkTable, settings_of, shared_of

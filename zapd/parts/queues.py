@@ -7,8 +7,8 @@ from zapd.config import Config
 from zapd.config.queues import QueueConfig
 from zapd.config.sections import JobsConfig
 from zapd.jobs.job import Handler, Job, Outcome, UnknownKind
-from zapd.jobs.pool import OnDead
 from zapd.jobs.settings import QueueSettings, RetryRule, SharedLimits, TenantLimits
+from zapd.jobs.verdict import OnDead
 
 DELIVERY_GRACE = 5.0  #: seconds a delivery has beyond its POST, to be loaded and recorded
 RECEIVER_SLOW = 0.02  #: seconds after which a POST gives its slot to others: it is only a socket that waits

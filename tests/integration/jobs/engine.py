@@ -8,15 +8,17 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from zapd.jobs.broker import Broker, Claimed, Ending, Finished
+from zapd.jobs.broker import Broker
+from zapd.jobs.claim import Claimed, Ending, Finished
 from zapd.jobs.client import connect
 from zapd.jobs.dispatcher import Dispatcher
 from zapd.jobs.job import Handler, Job
 from zapd.jobs.keys import key
 from zapd.jobs.metrics import JobMetrics
-from zapd.jobs.pool import OnDead, Pool
+from zapd.jobs.pool import Pool
 from zapd.jobs.scripts import Scripts
 from zapd.jobs.settings import QueueSettings
+from zapd.jobs.verdict import OnDead, OnRetry
 
 QUEUE = "work"
 
@@ -66,13 +68,16 @@ class Engine:
         values: dict[str, Any] = {"queue": QUEUE, "payload": b"{}", "priority": 5, "created_at": now}
         return Job(id=job_id or f"job_{next(self._numbers):04d}", **(values | changes))
 
-    def pool(self, handler: Handler, name: str = QUEUE, on_dead: OnDead | None = None) -> Pool:
+    def pool(
+        self, handler: Handler, name: str = QUEUE, on_dead: OnDead | None = None, on_retry: OnRetry = lambda *_: None
+    ) -> Pool:
         (queue,) = (queue for queue in self.queues if queue.name == name)
         pool = Pool(
             queue=queue,
             broker=self.broker,
             handler=handler,
             on_dead=on_dead or self._died,
+            on_retry=on_retry,
             on_finished=lambda ids: self.over.extend(job_id for _, job_id in ids),
             now_ms=lambda: 1_750_000_000_000,
             random=lambda: 0.0,

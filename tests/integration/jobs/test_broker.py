@@ -5,7 +5,8 @@ import pytest
 from tests.integration.jobs.engine import QUEUE, Engine, done, ended, ids, settings
 from tests.support import eventually
 from zapd.errors import InvalidInput, NotFound, Unavailable
-from zapd.jobs.broker import Claimed, Ending, Lost
+from zapd.jobs.broker import Lost
+from zapd.jobs.claim import Claimed, Ending
 from zapd.jobs.keys import key
 
 

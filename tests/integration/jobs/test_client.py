@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError
 
-from zapd.jobs.broker import Ending
+from zapd.jobs.claim import Ending
 from zapd.jobs.client import connect
 
 

@@ -2,7 +2,7 @@
 
 from tests.integration.jobs.engine import QUEUE, Engine, done, ended, ids, settings
 from tests.support import eventually
-from zapd.jobs.broker import Claimed, Ending
+from zapd.jobs.claim import Claimed, Ending
 from zapd.jobs.keys import key
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.integration.jobs.engine import QUEUE, Engine, done, ids, settings
 from tests.support import eventually
 from zapd.errors import NotFound
-from zapd.jobs.broker import Claimed
+from zapd.jobs.claim import Claimed
 
 
 async def claim(engine: Engine, free: int = 10) -> list[Claimed]:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.integration.jobs.engine import QUEUE, Engine
 from tests.integration.jobs.engine import settings as queue_settings
 from tests.support.redis_server import RedisServer
-from zapd.jobs.broker import Claimed, Ending, Finished
+from zapd.jobs.claim import Claimed, Ending, Finished
 from zapd.jobs.keys import key
 
 NOW_MS = time.time_ns() // 1_000_000

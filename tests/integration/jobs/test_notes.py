@@ -185,9 +185,7 @@ async def test_every_failed_try_is_told(engine: Engine) -> None:
     async def handler(_job: Job) -> Outcome:
         return Retry("no", after=0.001)
 
-    pool = engine.pool(handler)
-    pool._on_retry = lambda *what: told.append(what)  # as the composition root passes it
-    await engine.dispatch(pool)
+    await engine.dispatch(engine.pool(handler, on_retry=lambda *what: told.append(what)))
     await engine.broker.enqueue([engine.job("job_1")])
     await eventually(lambda: engine.dead)
     assert told == [(QUEUE, "job_1", 1, "no"), (QUEUE, "job_1", 2, "no")]

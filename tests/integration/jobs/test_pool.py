@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from tests.integration.jobs.engine import QUEUE, Engine, done, settings
 from tests.support import eventually
 from tests.support.redis_server import RedisServer
 from zapd.errors import Unavailable
-from zapd.jobs import pool as pool_module
+from zapd.jobs import run as run_module
+from zapd.jobs.claim import Finished
 from zapd.jobs.dispatcher import Dispatcher
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.jobs.keys import key
+from zapd.jobs.run import Stop
 
 
 class Recorder:
@@ -111,7 +114,7 @@ async def test_a_failing_job_is_tried_again_and_dies_after_its_last_attempt(engi
 async def test_a_database_that_is_away_burns_no_attempt_and_keeps_the_order_of_a_lane(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "AWAY_WAIT", 0.05)
+    monkeypatch.setattr(run_module, "AWAY_WAIT", 0.05)
     handler = Recorder(Unavailable("SQL"), Unavailable("SQL"))
     dispatcher = await engine.dispatch(engine.pool(handler))
     first, second = engine.job(lane="l"), engine.job(lane="l")
@@ -393,7 +396,7 @@ async def test_a_pool_does_not_grow_for_what_clears_soon_anyway(engine: Engine) 
 
 
 async def test_a_pool_falls_back_after_a_time_of_little_use(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zapd.jobs.pool._SHRINK_AFTER", 0.05)
+    monkeypatch.setattr("zapd.jobs.slots._SHRINK_AFTER", 0.05)
     engine.configure(settings(concurrency=1, max_concurrency=8))
     handler = Recorder()
     handler.gate.clear()
@@ -406,7 +409,7 @@ async def test_a_pool_falls_back_after_a_time_of_little_use(engine: Engine, monk
 
     def back() -> bool:
         dispatcher.wake(QUEUE)
-        return pool.free == 1
+        return pool.slots.free == 1
 
     await eventually(back)
 
@@ -575,6 +578,37 @@ async def test_a_dispatcher_that_starts_again_finds_what_it_had_claimed_and_not_
 
     await dispatcher.stop()
     await second
+
+
+async def test_a_suspect_whose_timeout_is_over_before_it_began_is_handed_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits until Redis has taken the ends of those before it, and Redis may be away for longer than it may run."""
+    engine.configure(settings(timeout=0.05))
+    redis_is_back = asyncio.Event()
+    finish = engine.broker.finish
+
+    async def slow(queue: str, results: Sequence[Finished]) -> list[bool]:
+        await redis_is_back.wait()
+        return await finish(queue, results)
+
+    monkeypatch.setattr(engine.broker, "finish", slow)
+    handler = Recorder()
+    pool = engine.pool(handler)
+    await engine.broker.enqueue([engine.job("first")])
+    pool.start((await engine.broker.claim(QUEUE, 1)).jobs)
+    await eventually(lambda: handler.ids == ["first"] and pool.running == 0)
+    await engine.broker.enqueue([engine.job("suspect", crashes=2)])
+    pool.start((await engine.broker.claim(QUEUE, 1)).jobs)
+    (run,) = pool.slots.runs
+    await eventually(lambda: run.stopped is Stop.TIMEOUT)
+
+    redis_is_back.set()
+
+    await eventually(lambda: not pool.held())
+    assert handler.ids == ["first"]
+    (again,) = (await engine.another("b").claim(QUEUE, 5)).jobs
+    assert (again.job.id, again.job.attempt, again.job.crashes) == ("suspect", 1, 2)
 
 
 async def test_finishes_that_failed_for_good_are_not_held_for_ever(engine: Engine, monkeypatch: Any) -> None:

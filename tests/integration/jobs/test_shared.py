@@ -14,7 +14,8 @@ from tests.integration.jobs.engine import QUEUE, Engine, done, ended, ids
 from tests.integration.jobs.engine import settings as queue_settings
 from tests.support import eventually
 from tests.support.redis_server import RedisServer
-from zapd.jobs.broker import Broker, Claimed, Ending
+from zapd.jobs.broker import Broker
+from zapd.jobs.claim import Claimed, Ending
 from zapd.jobs.job import Done, Job, Outcome
 from zapd.jobs.keys import key
 from zapd.jobs.settings import SharedLimits, TenantLimits

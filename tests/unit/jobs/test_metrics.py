@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
+from zapd.jobs.claim import Ending
 from zapd.jobs.metrics import JobMetrics
 
 
@@ -9,9 +10,9 @@ def test_the_registry_reads_what_was_counted() -> None:
     registry = CollectorRegistry()
     metrics = JobMetrics(registry=registry, queues=["one", "two"])
     metrics.queues["one"].outcomes["retry"] += 2
-    metrics.queues["one"].died("poison")
-    metrics.queues["two"].died("poison")
-    metrics.queues["two"].died("whatever a handler says")
+    metrics.queues["one"].ended(Ending.DEAD, "poison")
+    metrics.queues["two"].ended(Ending.DEAD, "poison")
+    metrics.queues["two"].ended(Ending.DEAD, "whatever a handler says")
     metrics.redis_answered("claim", 0.0001)
     metrics.redis_answered("stats", 0.0001)
 
@@ -56,7 +57,7 @@ def test_the_number_of_series_does_not_grow_with_use() -> None:
 
     before = series()
     for number in range(1000):
-        metrics.queues["one"].died(f"reason {number}")
+        metrics.queues["one"].ended(Ending.DEAD, f"reason {number}")
         metrics.queues["one"].wait.observe(number)
 
     assert series() == before
