@@ -1,7 +1,8 @@
 """How a job lies in Redis: one header line that scripts can read, then the payload, which nobody touches.
 
 `1|attempt|crashes|priority|created|due|back|kind|lane|tenant\\n` + payload. `1` is the version of the header; `back` is
-1 when the job comes back from a delay after a claim, which sends it to the head of its lane.
+0 until the job comes back from a delay after a claim, which sends it to the head of its lane; from then on it says when
+the job was due first.
 """
 
 from zapd.errors import FieldError, InvalidInput
@@ -22,7 +23,7 @@ def encode(job: Job) -> bytes:
 def decode(queue: str, job_id: str, blob: bytes) -> Job:
     """The job of a blob. Raises ValueError when it is not one of this version's."""
     header, _, payload = blob.partition(b"\n")
-    version, attempt, crashes, priority, created, due, _back, kind, lane, tenant = header.decode().split("|")
+    version, attempt, crashes, priority, created, due, back, kind, lane, tenant = header.decode().split("|")
     if version != "1":
         raise ValueError(f"unknown version of a job's header: {version}")
     return Job(
@@ -37,4 +38,5 @@ def decode(queue: str, job_id: str, blob: bytes) -> Job:
         tenant=tenant,
         attempt=int(attempt),
         crashes=int(crashes),
+        first_due_at=int(back),
     )

@@ -19,7 +19,8 @@ class Job:
     created_at: int
     kind: str = ""
     lane: str = ""  #: the key whose jobs go one after another; empty: no lane
-    due_at: int = 0  #: not before this time; 0: at once
+    due_at: int = 0  #: not before this time; 0: at once. After a wait, when that was over
+    first_due_at: int = 0  #: when it was due before its first wait; 0: it had none yet
     tenant: str = "default"
     attempt: int = 1  #: which try this is, counted from 1
     crashes: int = 0  #: how often its worker died

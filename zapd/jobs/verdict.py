@@ -52,7 +52,7 @@ class Verdicts:
         """Why it is not even started."""
         if job.crashes >= CRASH_LIMIT:
             return Discard("poison", f"its worker died {job.crashes} times")
-        if job.attempt == 1 and self._past_deadline(job, 0):
+        if self._past_deadline(job, 0):
             return Discard("expired", f"it did not start within {self._queue.deadline:g} s")
         return None
 
@@ -95,7 +95,7 @@ class Verdicts:
         """Whether a try that starts after `delay` would start too late."""
         if self._queue.deadline is None:
             return False
-        since = max(job.created_at, job.due_at)
+        since = job.first_due_at or max(job.created_at, job.due_at)
         return self._now_ms() + delay * 1000 > since + self._queue.deadline * 1000
 
     async def _bury(self, claimed: Claimed, reason: str, error: str) -> Finished:

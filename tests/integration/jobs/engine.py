@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -69,7 +69,12 @@ class Engine:
         return Job(id=job_id or f"job_{next(self._numbers):04d}", **(values | changes))
 
     def pool(
-        self, handler: Handler, name: str = QUEUE, on_dead: OnDead | None = None, on_retry: OnRetry = lambda *_: None
+        self,
+        handler: Handler,
+        name: str = QUEUE,
+        on_dead: OnDead | None = None,
+        on_retry: OnRetry = lambda *_: None,
+        now_ms: Callable[[], int] = lambda: 1_750_000_000_000,
     ) -> Pool:
         (queue,) = (queue for queue in self.queues if queue.name == name)
         pool = Pool(
@@ -79,7 +84,7 @@ class Engine:
             on_dead=on_dead or self._died,
             on_retry=on_retry,
             on_finished=lambda ids: self.over.extend(job_id for _, job_id in ids),
-            now_ms=lambda: 1_750_000_000_000,
+            now_ms=now_ms,
             random=lambda: 0.0,
             numbers=self.metrics.queues[name],
         )

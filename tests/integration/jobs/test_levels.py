@@ -40,6 +40,20 @@ async def test_a_level_that_waits_long_gets_one_slot_in_eight_under_any_load(eng
     assert first == [f"low{number}" for number in range(len(first))]
 
 
+async def test_the_lowest_level_moves_though_all_above_it_have_waited_longer(engine: Engine) -> None:
+    broker = engine.another("a", aged_after=0.05)
+    jobs = [engine.job(f"{level}-{number}", priority=level) for level in (9, 5, 1) for number in range(200)]
+    await broker.enqueue(jobs)
+    await eventually(lambda: aged(engine))
+    starts: list[str] = []
+    while len(starts) < 160:
+        claimed = (await broker.claim(QUEUE, 4)).jobs
+        starts += ids(claimed)
+        await broker.finish(QUEUE, done(claimed))
+
+    assert [sum(name.startswith(level) for name in starts) for level in ("9-", "5-", "1-")] == [140, 10, 10]
+
+
 async def aged(engine: Engine) -> bool:
     seconds, micros = await engine.redis.time()
     oldest = (await engine.broker.stats(QUEUE)).oldest_ready_ms

@@ -1,6 +1,7 @@
 """What a job tells of itself, and how somebody has it stopped while it runs."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.integration.jobs.engine import QUEUE, Engine, settings
 from tests.support import eventually
 from zapd.errors import Unavailable
 from zapd.jobs.client import connect
-from zapd.jobs.job import Done, Job, Outcome, Retry
+from zapd.jobs.job import Done, Job, Outcome, Retry, Snooze
 from zapd.jobs.keys import key
 from zapd.jobs.notes import MAX_LINE, MAX_LINES, Noted, Notes
 from zapd.jobs.scripts import Scripts
@@ -177,6 +178,24 @@ async def test_a_job_past_its_deadline_is_given_up_before_the_next_try(engine: E
     assert tries == ["young"]
     assert {(job, reason) for job, reason, _ in engine.dead} == {("late", "expired"), ("young", "expired")}
     assert engine.metrics.queues[QUEUE].deaths["expired"] == 2
+
+
+@pytest.mark.parametrize("outcome", [Retry("no"), Snooze(0.01)])
+async def test_a_deadline_counts_from_when_the_job_was_due_first(engine: Engine, outcome: Outcome) -> None:
+    engine.configure(settings(attempts=200, backoff=0.01, backoff_factor=1.0, deadline=0.5))
+    tries: list[Job] = []
+
+    async def handler(job: Job) -> Outcome:
+        tries.append(job)
+        return outcome
+
+    await engine.dispatch(engine.pool(handler, now_ms=lambda: time.time_ns() // 1_000_000))
+    due = time.time_ns() // 1_000_000 + 100
+    await engine.broker.enqueue([engine.job("job_1", created_at=due - 60_000, due_at=due)])
+    await eventually(lambda: engine.dead)
+    assert [(job, reason) for job, reason, _ in engine.dead] == [("job_1", "expired")]
+    assert 1 < len(tries) < 60
+    assert {job.first_due_at for job in tries[1:]} == {due}
 
 
 async def test_every_failed_try_is_told(engine: Engine) -> None:

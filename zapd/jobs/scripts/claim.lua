@@ -8,7 +8,7 @@
 -- tenants' own limits must be told first. The fence of the i-th job is number * 1000 + i.
 local me, number, free = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lane_rate, lane_burst, lane_cap = tonumber(ARGV[5]), math.max(1, tonumber(ARGV[6])), tonumber(ARGV[7])
-local meta = redis.call('HMGET', P .. 'meta', 'paused', 'arrival', 'credit', 'kinds', 'held')
+local meta = redis.call('HMGET', P .. 'meta', 'paused', 'arrival', 'credit', 'kinds', 'held', 'turn')
 local SHARE = 8 -- one in so many slots is for levels that have aged
 local more = false
 local taken, found, holds = {}, {}, {} -- by id; id and blob; id and fence
@@ -116,8 +116,8 @@ local function promote() -- due jobs to where they wait; bounded, because a scri
   local back = {}
   for _, id in ipairs(due) do
     local blob = redis.call('HGET', jobs, id)
-    local job = blob and (parse(blob) or {priority = '1', lane = ''})
-    if job and job.back == '1' and job.lane ~= '' then back[#back + 1] = {job, id}
+    local job = blob and (parse(blob) or {priority = '1', lane = '', back = '0'})
+    if job and job.back ~= '0' and job.lane ~= '' then back[#back + 1] = {job, id}
     elseif job then place(job.priority, job.lane, id) end
     redis.call('ZREM', P .. 'd', id)
   end
@@ -321,22 +321,33 @@ end
 
 local credit = tonumber(meta[3]) or 0
 
-local function read_aged() -- a share of the slots, the longest waiting level first
-  local aged = {}
-  for i = 2, #levels() do
-    local since = waits_since(levels()[i])
-    if since and now - since > tonumber(ARGV[11]) then aged[#aged + 1] = {level = levels()[i], since = since} end
+local function aged_levels() -- without the first that has something: strict order serves that one anyway
+  local aged, first = {}, true
+  for _, level in ipairs(levels()) do
+    local since = waits_since(level)
+    if since and not first and now - since > tonumber(ARGV[11]) then aged[#aged + 1] = level end
+    first = first and not since
   end
+  return aged
+end
+
+local turn = tonumber(meta[6]) or 0
+
+local function read_aged() -- a share of the slots, each level in its turn: an older one may have a million jobs
+  local aged = aged_levels()
   if #aged == 0 then return end
   local share = math.floor((credit + free) / SHARE)
   credit = credit + free - share * SHARE
-  table.sort(aged, function(x, y) return x.since < y.since end)
   repeat
     local before = count
-    for _, each in ipairs(aged) do
-      if count < share then read_level(each.level, count + 1) end
+    for _ = 1, #aged do
+      if count < share then
+        read_level(aged[turn % #aged + 1], count + 1)
+        turn = turn + 1
+      end
     end
   until count == before or count >= share
+  redis.call('HSET', P .. 'meta', 'credit', credit, 'turn', turn)
 end
 
 local function next_in() -- ms until a delayed job or a lane is due
@@ -405,10 +416,7 @@ if all_rate > 0 then
   if allowed < 1 then return nothing(wait, 1) end
   free = math.min(free, allowed)
 end
-if #levels() > 1 then
-  read_aged()
-  if credit ~= (tonumber(meta[3]) or 0) then redis.call('HSET', P .. 'meta', 'credit', credit) end
-end
+if #levels() > 1 then read_aged() end
 for _, level in ipairs(levels()) do read_level(level, free) end
 more = more or count >= free
 if count > 0 then

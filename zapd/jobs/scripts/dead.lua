@@ -6,7 +6,7 @@ redis.call('HDEL', P .. 'xj', id)
 redis.call('ZREM', P .. 'x', id)
 local job = verb == 'retry' and parse(string.match(letter, '^[^\n]*\n[^\n]*\n(.*)$'))
 if job and redis.call('HEXISTS', jobs, id) == 0 then
-  job.attempt, job.crashes, job.due, job.back = 1, 0, 0, 0
+  job.attempt, job.crashes, job.due, job.back = 1, 0, whole(math.floor(now)), 0
   if priority ~= '' then job.priority = priority end
   save(id, job)
   place(job.priority, job.lane, id)

@@ -34,7 +34,8 @@ end
 local function delay(id, job, ms, failed)
   if failed then job.attempt = job.attempt + 1 end
   local due = math.ceil(now + ms)
-  job.due, job.back = whole(due), '1'
+  if job.back == '0' then job.back = whole(math.max(1, job.created, job.due)) end -- its deadline counts from there
+  job.due = whole(due)
   save(id, job)
   redis.call('ZADD', P .. 'd', due, id)
 end

@@ -28,7 +28,7 @@
 --   lg:<id>       LIST   "ms|text", the last lines of its log
 --   done          LIST   the newest completed: "ms|attempt|ms it took|tenant|id"
 --   stat          HASH   counters
---   meta          HASH   `paused`; `arrival` of the queue's rate; `credit` of aged levels; `void` entries in streams;
+--   meta          HASH   `paused`; `arrival` of the queue's rate; `credit` and `turn` of aged levels; `void` entries in streams;
 --                        `kinds` in pk; `held` in all tw, `aside` jobs in all th; `whole`: goes when Redis loses its data
 --
 --   seen, doubt   STRING ms of the last heartbeat; ms until which no heartbeat that is past proves a death
@@ -63,7 +63,7 @@ end
 
 local function whole(ms) return string.format('%.0f', ms) end
 
-local HEADER = '^1|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d)|([^|\n]*)|([^|\n]*)|([^|\n]*)\n()'
+local HEADER = '^1|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|([^|\n]*)|([^|\n]*)|([^|\n]*)\n()'
 
 local function parse(blob) -- nil when the blob is not one of ours
   local attempt, crashes, priority, created, due, back, kind, lane, tenant, body = string.match(blob, HEADER)
@@ -73,7 +73,7 @@ local function parse(blob) -- nil when the blob is not one of ours
 end
 
 -- What a claim must know of a blob: level, kind and lane.
-local PLACE = '^1|%d+|%d+|(%d+)|%d+|%d+|%d|([^|\n]*)|([^|\n]*)|'
+local PLACE = '^1|%d+|%d+|(%d+)|%d+|%d+|%d+|([^|\n]*)|([^|\n]*)|'
 
 local function save(id, job)
   local fields = {'1', job.attempt, job.crashes, job.priority, job.created, job.due, job.back, job.kind, job.lane,
