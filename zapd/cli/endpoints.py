@@ -163,4 +163,4 @@ def recover(api: Client, out: Output, endpoint: str, everything: bool, **given: 
 def events_of(api: Client, out: Output, endpoint: str, after: int) -> None:
     """What it gets, by number without gaps."""
     page = api.call("GET", f"/endpoints/{endpoint}/events", query={"after": str(after)}).data
-    out.page(page, "number", "id", "type", "created_at", "state")
+    out.page(page, "seq", "id", "type", "created_at", "state")

@@ -59,7 +59,8 @@ def why(api: Client, out: Output, event: str) -> None:
 @click.argument("type_", metavar="TYPE")
 @click.argument("data", default="{}")
 @click.option("--id", "id_", help="An id of your own: the same id is kept once.")
-@click.option("--delay", type=click.FloatRange(min=0), default=0, help="Seconds until its rules run.")
+@click.option("--delay", default="0", help="How long until its rules run: seconds, or such as 2h.")
+@click.option("--occurred-at", help="When it happened (ISO 8601, with a time zone).")
 @click.option("--sync", is_flag=True, help="Run the listeners before it returns.")
 @click.option("--idempotency-key")
 @client_command
@@ -69,12 +70,14 @@ def emit(
     type_: str,
     data: str,
     id_: str | None,
-    delay: float,
+    delay: str,
+    occurred_at: str | None,
     sync: bool,
     idempotency_key: str | None,
 ) -> None:
     """Tell zapd that something happened. DATA is JSON, `-` reads it from standard input."""
-    body = {"type": type_, "data": json_argument(data, "DATA"), "id": id_, "delay": delay, "sync": sync}
+    body = {"type": type_, "data": json_argument(data, "DATA"), "id": id_, "sync": sync, "occurred_at": occurred_at}
+    body["delay"] = float(delay) if delay.replace(".", "", 1).isdigit() else delay
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     out.one(api.call("POST", "/events", body, headers=headers).data)
 

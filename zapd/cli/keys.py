@@ -10,7 +10,7 @@ from zapd.cli.output import Output
 
 SCOPES = ("read", "send", "control", "settings", "admin")
 CREATED = ("id", "key", "label", "scopes", "connection_id", "expires_at")
-COLUMNS = ("id", "label", "scopes", "connection_id", "created_at", "last_used_at", "revoked_at")
+COLUMNS = ("id", "label", "scopes", "connection_id", "created_at", "last_used_at", "expires_at", "revoked_at")
 
 
 @click.group(cls=ListFirst)

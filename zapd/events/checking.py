@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from zapd.announce import PUBLIC
 from zapd.config.hub import (
     Action,
     Defined,
@@ -34,6 +35,9 @@ from zapd.webhooks.target import target_of
 Known = Callable[[str, str], bool]
 
 
+_ELSEWHERE = ("endpoint", "listener")  # what a file names and is not one of its definitions
+
+
 class Checker:
     """Looks at definitions before they are in force."""
 
@@ -52,7 +56,7 @@ class Checker:
         """Every problem of what the configuration file defines, a line for each."""
         lines = []
         for (kind, name), defined in definitions.items():
-            problems = await self.problems(defined.spec, lambda k, n: (k, n) in definitions or k == "endpoint")
+            problems = await self.problems(defined.spec, lambda k, n: (k, n) in definitions or k in _ELSEWHERE)
             lines += [f'{kind}s."{name}".{problem.field}: {problem.rule}' for problem in problems]
         return lines
 
@@ -89,6 +93,10 @@ class Checker:
                 yield FieldError("queue", "should be a queue that the configuration defines")
             case StartSync(sync=name) if not known("sync", name):
                 yield FieldError("sync", f"there is no sync {name}")
+            case Listen(name=name) if not known("listener", name):
+                yield FieldError("name", f"there is no listener {name} in [listeners] or the file's routes")
+            case Emit(type=name) if name in PUBLIC:
+                yield FieldError("type", "is one of zapd's own; receivers must be able to trust those")
             case Notify(url=url):
                 yield from _url("url", url)
             case RunFlow():
@@ -114,6 +122,16 @@ class Checker:
             except BadExpression as error:
                 found.append(FieldError("schema", str(error)))
         return found
+
+
+def urls_of(spec: Spec) -> Mapping[str, str]:
+    """Every URL that it lets zapd call, by field."""
+    match spec:
+        case TargetSpec():
+            return {"base_url": spec.base_url, "auth.token_url": getattr(spec.auth, "token_url", "")}
+        case RouteSpec():
+            return {f"actions.{n}.url": a.url for n, a in enumerate(spec.actions) if isinstance(a, Notify)}
+    return {}
 
 
 def texts_of(action: Action) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import FrameType
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 MEMORY = 512 * 1024**2  #: bytes of address space
 MAX_PATH = 200  #: characters of a path in an error
@@ -68,17 +69,38 @@ def _out_of_time(_number: int, _frame: FrameType | None) -> None:
 # --- templates ---
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Any:
-    from jinja2 import StrictUndefined  # noqa: PLC0415  # whichever of the two tasks comes first pays for its library only
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+#: Names of templates in which what comes out of an event must not become markup, or another path.
+_HTML, _PATH = "html", "path"
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+
+@lru_cache(maxsize=3)
+def _environment(purpose: str) -> Any:
+    from jinja2 import StrictUndefined  # noqa: PLC0415  # whichever of the two tasks comes first pays for its library only
+    from jinja2.filters import FILTERS  # noqa: PLC0415
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+    from markupsafe import Markup  # noqa: PLC0415
+
+    made = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        autoescape=purpose == _HTML,
+        keep_trailing_newline=False,
+        finalize=_in_path if purpose == _PATH else None,
+    )
+    if purpose == _PATH:  # its result is encoded already
+        made.filters["urlencode"] = lambda value: Markup(FILTERS["urlencode"](value))
+    return made
+
+
+def _in_path(value: Any) -> Any:
+    """A value as a part of a path or query: encoded, unless the template says `|safe`."""
+    from markupsafe import Markup  # noqa: PLC0415
+
+    return value if isinstance(value, Markup) else quote(str(value), safe="")
 
 
 @lru_cache(maxsize=512)
-def _template(text: str) -> Any:
-    return _environment().from_string(text)
+def _template(text: str, purpose: str) -> Any:
+    return _environment(purpose).from_string(text)
 
 
 def _render(task: Mapping[str, Any]) -> dict[str, str]:
@@ -87,7 +109,7 @@ def _render(task: Mapping[str, Any]) -> dict[str, str]:
     rendered = {}
     for name, text in task["templates"].items():
         try:
-            template = _template(text)
+            template = _template(text, name if name in (_HTML, _PATH) else "")
             rendered[name] = "" if task["check_only"] else _bounded(template, task["context"], task["output"])
         except TemplateError as error:
             line = getattr(error, "lineno", None)

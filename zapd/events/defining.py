@@ -9,18 +9,22 @@ from pydantic import ValidationError
 
 from zapd.config.hub import KINDS, Spec
 from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
-from zapd.events.checking import Checker
+from zapd.events.checking import Checker, urls_of
 from zapd.events.registry import Entry, Registry
 from zapd.model.hub import Definition, DefinitionKind
 from zapd.store.commands import Change, Row
 from zapd.store.definitions import DefinitionStore
+from zapd.webhooks.guard import Blocked
 
 MAX_NAMES = 1_000  #: of one kind, for each tenant
 MAX_VERSIONS = 50  #: kept of one name
 
 
 class Definer:
-    """`endpoint_known(tenant, id)` tells whether there is such an endpoint."""
+    """`endpoint_known(tenant, id)` tells whether there is such an endpoint, `listener_known` the same of a listener.
+
+    `vet(tenant, url)` raises Blocked for a URL that would be refused at every call, so that its author hears at once.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,8 @@ class Definer:
         registry: Registry,
         checker: Checker,
         endpoint_known: Callable[[str, str], bool],
+        listener_known: Callable[[str], bool],
+        vet: Callable[[str, str], Awaitable[None]],
         commit: Callable[..., Awaitable[Row | None]],
         now_ms: Callable[[], int],
     ) -> None:
@@ -36,6 +42,8 @@ class Definer:
         self._registry = registry
         self._checker = checker
         self._endpoint_known = endpoint_known
+        self._listener_known = listener_known
+        self._vet = vet
         self._commit = commit
         self._now_ms = now_ms
 
@@ -123,13 +131,25 @@ class Definer:
             problems = error.errors(include_url=False, include_context=False, include_input=False)
             raise InvalidInput(*[FieldError(_path(p["loc"]), p["msg"]) for p in problems]) from None
         found = await self._checker.problems(spec, lambda k, n: self._known(tenant, k, n))
-        if found:
+        if found := found or await self._blocked(tenant, spec):
             raise InvalidInput(*found)
         return spec
+
+    async def _blocked(self, tenant: str, spec: Spec) -> list[FieldError]:
+        found = []
+        for field, url in urls_of(spec).items():
+            try:
+                if url:
+                    await self._vet(tenant, url)
+            except Blocked as error:
+                found.append(FieldError(field, str(error)))
+        return found
 
     def _known(self, tenant: str, kind: str, name: str) -> bool:
         if kind == "endpoint":
             return self._endpoint_known(tenant, name)
+        if kind == "listener":
+            return self._listener_known(name)
         return self._registry.get(tenant, DefinitionKind(kind), name) is not None
 
     def _own(self, tenant: str, kind: DefinitionKind, name: str) -> Definition:

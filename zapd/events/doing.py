@@ -33,7 +33,7 @@ class Doers:
         envelopes: Envelopes,
         submit: Submit,
         submitted: Callable[[str, str], Awaitable[bool]],
-        post: Callable[[str, bytes], Awaitable[None]],
+        post: Callable[[str, str, bytes], Awaitable[None]],
         unseal: Callable[[str], str],
         deliver_to: Callable[[Event, str], tuple[Sequence[Change], Sequence[Job]]],
         own_queues: Callable[[], frozenset[str]],
@@ -132,7 +132,7 @@ class Doers:
         """A Slack incoming webhook."""
         body = orjson.dumps({"text": doing.payload["text"]})
         try:
-            await self._post(self._unseal(doing.payload["url"]), body)
+            await self._post(doing.row.tenant, self._unseal(doing.payload["url"]), body)
         except CallFailed as error:
             raise ActionFailed(str(error), after=error.after, final=error.final) from None
         return Effect("posted")

@@ -38,10 +38,17 @@ class ListenerFailed(ZapdError):
 
 
 class Listeners:
-    """The listeners by type of event. `close` it."""
+    """The listeners by type of event. `close` it.
 
-    def __init__(self, *, types: Mapping[str, Sequence[str]], timeout: float = TIMEOUT) -> None:
+    `named`: those that routes of the configuration file call. A route of the API may call what is loaded already:
+    its author is not the operator, so no name of his imports a module.
+    """
+
+    def __init__(
+        self, *, types: Mapping[str, Sequence[str]], named: Sequence[str] = (), timeout: float = TIMEOUT
+    ) -> None:
         self._types = {pattern: list(names) for pattern, names in types.items()}
+        self._named = tuple(named)
         self._timeout = timeout
         self._called: dict[str, Called] = {}
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="listener")
@@ -50,16 +57,16 @@ class Listeners:
         """Import them all. Raises ConfigError naming every one that cannot be."""
         known = {point.name: point for point in entry_points(group=GROUP)}
         problems = []
-        for pattern, names in [*self._types.items()]:
-            for name in names:
-                try:
-                    if name not in BUILT_IN:
-                        self._called[name] = _made(_imported(name) if ":" in name else known[name].load())
-                except KeyError:
-                    known_names = ", ".join([*BUILT_IN, *known])
-                    problems.append(f'listeners."{pattern}": there is no listener {name}; known are {known_names}')
-                except Exception as error:  # whatever a module of the operator's does when it is imported
-                    problems.append(f'listeners."{pattern}": {name} cannot be loaded: {type(error).__name__}: {error}')
+        wanted = [(f'listeners."{pattern}"', name) for pattern, names in self._types.items() for name in names]
+        for place, name in [*wanted, *[("routes", name) for name in self._named]]:
+            try:
+                if name not in BUILT_IN:
+                    self._called[name] = _made(_imported(name) if ":" in name else known[name].load())
+            except KeyError:
+                known_names = ", ".join([*BUILT_IN, *known])
+                problems.append(f"{place}: there is no listener {name}; known are {known_names}")
+            except Exception as error:  # whatever a module of the operator's does when it is imported
+                problems.append(f"{place}: {name} cannot be loaded: {type(error).__name__}: {error}")
         if problems:
             raise ConfigError(*problems)
         for name, point in known.items():
@@ -86,6 +93,10 @@ class Listeners:
             return []
         found = [name for pattern, names in self._types.items() if wants((pattern,), event_type) for name in names]
         return list(dict.fromkeys(found))
+
+    def knows(self, name: str) -> bool:
+        """Whether it can be called."""
+        return name in BUILT_IN or name in self._called
 
     async def call(self, name: str, event: Mapping[str, Any]) -> str:
         """Let one listener hear of an event; returns what it gave back, as text. Raises ListenerFailed."""

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -70,6 +71,7 @@ class Health:
 class _Place:
     """What is remembered of one target, as long as its definition stays the same."""
 
+    tenant: str
     spec: TargetSpec
     breaker: Breaker
     slots: asyncio.Semaphore
@@ -79,10 +81,11 @@ class _Place:
 
 
 class _Vetted(AbstractResolver):
-    """Gives aiohttp the addresses that the guard let pass."""
+    """Gives aiohttp the addresses that the guard let pass for a tenant."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, tenant: str) -> None:
         self._resolver = resolver
+        self._tenant = tenant
 
     async def resolve(
         self,
@@ -90,7 +93,7 @@ class _Vetted(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002  # aiohttp's signature; we give all families
     ) -> list[ResolveResult]:
-        found = await self._resolver.addresses(host)
+        found = await self._resolver.addresses(host, tenant=self._tenant)
         return [
             ResolveResult(hostname=host, host=address, port=port, family=_family(address), proto=0, flags=0)
             for address in found
@@ -117,13 +120,13 @@ class Targets:
         self._new_pace = new_pace
         self._now_ms = now_ms
         self._metrics = metrics
-        self._http: aiohttp.ClientSession | None = None
+        self._http: dict[str, aiohttp.ClientSession] = {}  # by tenant: each may reach networks of its own
         self._places: dict[tuple[str, str], _Place] = {}
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._http is not None:
-            await self._http.close()
+        for session in self._http.values():
+            await session.close()
 
     def health(self, tenant: str, name: str) -> tuple[Health, bool]:
         """How it is doing, and whether its breaker is open."""
@@ -194,11 +197,16 @@ class Targets:
     ) -> TargetAnswer:
         spec = place.spec
         try:
+            url = url_of(spec.base_url, path)
+        except ValueError as error:
+            raise CallFailed(str(error), final=True) from None
+        try:
             async with asyncio.timeout(spec.timeout):
-                signed = await place.sign_in.headers(body or b"", self._request)
+                request = partial(self._request, place.tenant)
+                signed = await place.sign_in.headers(body or b"", request)
                 kind = {"Content-Type": "application/json"} if body is not None else {}
                 sent = {**kind, **spec.headers, **headers, **signed}
-                return await self._request(method, url_of(spec.base_url, path), sent, body)
+                return await request(method, url, sent, body)
         except Blocked as error:
             raise CallFailed(f"the address is refused: {error}") from None
         except TimeoutError:
@@ -206,9 +214,12 @@ class Targets:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise CallFailed(f"the call failed: {type(error).__name__}") from None
 
-    async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> TargetAnswer:
-        await self._resolver.addresses(target_of(url).host)  # aiohttp asks no resolver about a literal address
-        async with self._session().request(
+    async def _request(
+        self, tenant: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> TargetAnswer:
+        # aiohttp asks no resolver about a literal address
+        await self._resolver.addresses(target_of(url).host, tenant=tenant)
+        async with self._session(tenant).request(
             method, url, headers=dict(headers), data=body, allow_redirects=False
         ) as response:
             content = bytearray()
@@ -219,19 +230,19 @@ class Targets:
             low = {name.lower(): value for name, value in response.headers.items()}
             return TargetAnswer(response.status, low, bytes(content))
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
+    def _session(self, tenant: str) -> aiohttp.ClientSession:
+        if tenant not in self._http:
             connector = aiohttp.TCPConnector(
                 ssl=trusted(),
-                resolver=_Vetted(self._resolver),
+                resolver=_Vetted(self._resolver, tenant),
                 use_dns_cache=False,
                 limit=200,
                 keepalive_timeout=IDLE_CONNECTION,
             )
-            self._http = aiohttp.ClientSession(
+            self._http[tenant] = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "zapd"}
             )
-        return self._http
+        return self._http[tenant]
 
     def _place(self, tenant: str, name: str) -> _Place:
         entry = self._registry.get(tenant, DefinitionKind.TARGET, name)
@@ -241,6 +252,7 @@ class Targets:
         place = self._places.get((tenant, name))
         if place is None or place.spec != spec:
             place = self._places[tenant, name] = _Place(
+                tenant=tenant,
                 spec=spec,
                 breaker=Breaker(failures=spec.breaker_failures, wait=spec.breaker_wait, clock=time.monotonic),
                 slots=asyncio.Semaphore(spec.concurrency),

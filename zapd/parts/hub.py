@@ -35,6 +35,7 @@ from zapd.model.webhook import Category
 from zapd.parts import hub_work
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.hub_file import listeners_named
 from zapd.parts.hub_links import Links
 from zapd.parts.network import Network
 from zapd.parts.paces import burst_of_a_minute, burst_of_a_second
@@ -66,7 +67,7 @@ class Hub:
         self._priority = config.queues["event:process"].priority
         self.metrics = HubMetrics(registry=basis.registry)
         self.registry = Registry(rows=storage.definitions, from_file=config.definitions)
-        self.listeners = Listeners(types=config.listeners)
+        self.listeners = Listeners(types=config.listeners, named=listeners_named(config))
         hub = config.events
         self.evaluator = Evaluator(cpu=hub.template_cpu, output=hub.template_output, environ=os.environ)
         self.targets = Targets(
@@ -100,6 +101,8 @@ class Hub:
             registry=self.registry,
             checker=self.checker,
             endpoint_known=lambda tenant, name: self._webhooks.fanout.enabled(tenant, name) is not None,
+            listener_known=self.listeners.knows,
+            vet=self._links.vet,
             commit=storage.writer.commit,
             now_ms=now_ms,
         )

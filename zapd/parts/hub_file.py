@@ -3,17 +3,24 @@
 import os
 
 from zapd.config import Config
+from zapd.config.hub import Listen
 from zapd.errors import ConfigError
 from zapd.events.checking import Checker
 from zapd.events.evaluator import Evaluator
 from zapd.events.listeners import Listeners
 
 
+def listeners_named(config: Config) -> list[str]:
+    """The listeners that routes of the file call."""
+    actions = [a for defined in config.definitions.values() for a in getattr(defined.spec, "actions", ())]
+    return list(dict.fromkeys(action.name for action in actions if isinstance(action, Listen)))
+
+
 async def problems_of_file(config: Config) -> list[str]:
     """What is wrong with the rules and listeners of a configuration file, beyond the shape that `load` checks."""
     hub = config.events
     evaluator = Evaluator(cpu=hub.template_cpu, output=hub.template_output, environ=os.environ)
-    listeners = Listeners(types=config.listeners)
+    listeners = Listeners(types=config.listeners, named=listeners_named(config))
     queues = frozenset(name for name, queue in config.queues.items() if queue.action)
     try:
         found = await Checker(evaluator=evaluator, queues=lambda: queues).of_file(config.definitions)

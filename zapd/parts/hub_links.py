@@ -1,6 +1,7 @@
 """What the event hub asks of the rest of zapd: to send, to POST, to deliver again, to seal."""
 
 import base64
+import contextlib
 from collections.abc import Callable, Sequence
 
 from zapd.config import Config
@@ -12,6 +13,9 @@ from zapd.parts.network import Network
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.store.commands import Change
+from zapd.webhooks.target import target_of
+
+_GIVEN_UP = frozenset({DeliveryState.DEAD, DeliveryState.CANCELED})
 
 
 class Links:
@@ -49,15 +53,23 @@ class Links:
         """Whether an earlier try has sent it already."""
         return await self._storage.messages.get(tenant, message_id) is not None
 
-    async def post(self, url: str, body: bytes) -> None:
+    async def post(self, tenant: str, url: str, body: bytes) -> None:
         """POST to an incoming webhook, of Slack for example. Raises CallFailed."""
-        answer = await self._network.client.post(url, headers=(), body=body)
+        answer = await self._network.client.post(url, headers=(), body=body, tenant=tenant)
         if answer.failure is not None:
             raise CallFailed(answer.failure.error, final=answer.status in (400, 403, 404, 410))
 
+    async def vet(self, tenant: str, url: str) -> None:
+        """Raises Blocked for a URL that no call may go to. A name that is not known yet may be one day."""
+        with contextlib.suppress(OSError):
+            await self._network.resolver.addresses(target_of(url).host, tenant=tenant)
+
     async def redeliver(self, event: Event) -> tuple[Sequence[Change], Sequence[Job]]:
-        """Its deliveries that are dead again, and those that it never had."""
+        """Its deliveries that were given up again, and those that it never had."""
+        fanout, had = self._webhooks.fanout, set[str]()
         for delivery in await self._storage.deliveries.of_event(event.tenant, event.id):
-            if delivery.state is DeliveryState.DEAD:
+            had.add(delivery.endpoint_id)
+            if delivery.state in _GIVEN_UP and fanout.enabled(event.tenant, delivery.endpoint_id):
                 await self._webhooks.resender.retry(event.tenant, delivery.id)
-        return self._webhooks.fanout.changes(event)
+        # One that is there already would make nothing of the whole commit.
+        return fanout.changes_to(event, [endpoint for endpoint in fanout.matching(event) if endpoint.id not in had])

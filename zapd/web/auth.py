@@ -1,7 +1,7 @@
 """Who calls, and may they: key, scope, bound connection, pace.
 
-Wrong keys are slowed per address. A key that is known already is never slowed by somebody else's wrong guesses, so a
-shared address (a proxy) does not lock its users out.
+Wrong keys are slowed per address. A right one is never slowed by somebody else's wrong guesses, so nobody can lock out
+the users of a shared address (a proxy). Guessing 256 random bits is hopeless at any pace.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -66,15 +66,14 @@ class Access:
         return await self._find(request, token, self.address_of(request))
 
     async def _find(self, request: web.Request, token: str, address: str) -> ApiKey:
-        wait = self._wrong_keys.wait(address)
-        if wait:
-            raise PaceExceeded("too many wrong keys", retry_after=wait, limit=self._wrong_keys.burst, scope="ip")
         key = await self._keyring.find(token) if token else None
-        if key is None:
-            self._wrong_keys.take(address)
-            await self._denied(request, address)
-            raise Unauthorized()
-        return key
+        if key is not None:
+            return key
+        if wait := self._wrong_keys.wait(address):
+            raise PaceExceeded("too many wrong keys", retry_after=wait, limit=self._wrong_keys.burst, scope="ip")
+        self._wrong_keys.take(address)
+        await self._denied(request, address)
+        raise Unauthorized()
 
     def address_of(self, request: web.Request) -> str:
         """The caller's address; behind trusted proxies, the nearest one in X-Forwarded-For that is not such a proxy."""

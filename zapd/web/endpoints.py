@@ -54,9 +54,8 @@ class RecoveredAnswer(TypedDict):
 
 
 class NumberedEvent(EventAnswer):
-    """An event as the endpoint gets it: `number` counts without gaps, `state` is that of its delivery."""
+    """An event as the endpoint gets it: `seq` is that of its delivery, without gaps, and so is `state`."""
 
-    number: int
     delivery_id: str
     state: str
 
@@ -185,6 +184,11 @@ async def recover(request: web.Request) -> web.Response:
     return answer(recovered, 202)
 
 
+def _with_seq(event: EventAnswer, seq: int) -> EventAnswer:
+    event["seq"] = seq
+    return event
+
+
 async def events(request: web.Request) -> web.Response:
     """What it gets, by number without gaps: a receiver that missed something finds it here."""
     query = parsed_query(request, NumbersQuery)
@@ -193,10 +197,10 @@ async def events(request: web.Request) -> web.Response:
     endpoint = await _existing(request)
     found = await request.app[need.DELIVERIES].events_after(endpoint.tenant, endpoint.id, query.after, query.limit + 1)
     shown = [
-        NumberedEvent(**answers.event(event), number=number, delivery_id=delivery.id, state=delivery.state)
-        for number, delivery, event in found[: query.limit]
+        NumberedEvent(**_with_seq(answers.event(event), seq), delivery_id=delivery.id, state=delivery.state)
+        for seq, delivery, event in found[: query.limit]
     ]
-    return answer({"data": shown, "next": str(shown[-1]["number"]) if len(found) > query.limit else None})
+    return answer({"data": shown, "next": str(shown[-1]["seq"]) if len(found) > query.limit else None})
 
 
 async def public_keys(request: web.Request) -> web.Response:

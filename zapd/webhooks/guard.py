@@ -48,6 +48,7 @@ _REFUSED_V6 = {
 }
 _V4_RULES = [(ipaddress.IPv4Network(network), rule) for network, rule in _REFUSED_V4.items()]
 _V6_RULES = [(ipaddress.IPv6Network(network), rule) for network, rule in _REFUSED_V6.items()]
+_LOOPBACKS = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 # IPv6 addresses whose last 32 bits are the IPv4 address that packets end at.
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -101,8 +102,12 @@ class Guard:
         allowed = (*self._allowed, *self._allowed_to.get(tenant, ()))
         if any(_inside(address, network) or _inside(inner, network) for network in allowed):
             return None
-        rule = _rule(address)
-        return None if rule == _LOOPBACK and self._allow_loopback else rule
+        # Only loopback that is spelled as itself: nobody writes it inside an IPv6 address in good faith.
+        return None if self._allow_loopback and _plain_loopback(address) else _rule(address)
+
+
+def _plain_loopback(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in _LOOPBACKS if network.version == address.version)
 
 
 def _inside(address: IPv4Address | IPv6Address | None, network: Network) -> bool:

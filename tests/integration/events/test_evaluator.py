@@ -22,6 +22,20 @@ async def test_templates_are_rendered_with_the_event(evaluator: Evaluator) -> No
     assert made == {"a": "Olá Ana", "b": "plain"}
 
 
+async def test_what_an_event_says_is_no_markup_in_html_and_no_other_path(evaluator: Evaluator) -> None:
+    hostile = {"data": {"name": "<b>&", "id": "a/b c?d", "n": 7}}
+    templates = {
+        "html": "<p>{{ data.name }}{{ data.name|safe }}</p>",
+        "path": "/x/{{ data.id }}/{{ data.n }}?q={{ data.name|urlencode }}&raw={{ 'a/b'|safe }}",
+        "text": "{{ data.name }}",
+    }
+    assert await evaluator.render(templates, hostile) == {
+        "html": "<p>&lt;b&gt;&amp;<b>&</p>",
+        "path": "/x/a%2Fb%20c%3Fd/7?q=%3Cb%3E%26&raw=a/b",
+        "text": "<b>&",
+    }
+
+
 @pytest.mark.parametrize(
     ("template", "why"),
     [

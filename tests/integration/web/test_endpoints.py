@@ -50,9 +50,9 @@ async def test_a_receiver_finds_what_it_missed_by_number(daemon: Daemon, connect
         await eventually(lambda: len(receiver.received) >= 3)
         path = f"/endpoints/{endpoint['id']}/events"
         _, page = await daemon.call("GET", path + "?limit=2")
-        assert [event["number"] for event in page["data"]] == [1, 2]
+        assert [event["seq"] for event in page["data"]] == [1, 2]
         _, rest = await daemon.call("GET", f"{path}?after={page['next']}")
-        assert rest["data"][0]["number"] == 3
+        assert rest["data"][0]["seq"] == 3
 
         delivery = page["data"][0]["delivery_id"]
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {daemon.key}"}) as http:

@@ -33,6 +33,8 @@ max_depth = 3
 action = "noop"
 [listeners]
 "appointment.*" = ["tests.support.event_listeners:remember", "tests.support.event_listeners:Failing"]
+[targets."inside"]
+base_url = "http://169.254.169.254/latest"
 [sources."fromfile"]
 verify = "api-key"
 header = "X-Key"
@@ -124,6 +126,14 @@ async def test_a_wrong_own_event_is_refused_by_field(daemon: Daemon, body: Any, 
     status, answer = await daemon.call("POST", "/events", body)
     assert status == 422
     assert [error["field"] for error in answer["errors"]] == [field]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+async def test_a_number_that_is_none_in_json_is_refused_and_not_kept_as_null(daemon: Daemon, number: str) -> None:
+    status, _ = await daemon.call("POST", "/events", b'{"type": "x.y", "data": {"n": %s}}' % number.encode())
+    assert status == 400
+    text = {"type": "x.y", "data": {"n": "NaN, Infinity and 1e999 are words here"}}
+    assert (await daemon.call("POST", "/events", text))[0] == 202
 
 
 async def test_sync_runs_the_listeners_before_it_answers_and_a_failed_one_is_tried_again(daemon: Daemon) -> None:
@@ -394,7 +404,10 @@ async def test_an_open_breaker_holds_calls_back_without_burning_tries(daemon: Da
 
 
 async def test_pain_21_a_target_cannot_be_a_private_address_and_its_path_cannot_leave_it(daemon: Daemon) -> None:
-    await made(daemon, "/targets", name="inside", base_url="http://169.254.169.254/latest")
+    private = {"base_url": "http://169.254.169.254/latest"}
+    status, problem = await daemon.call("POST", "/targets", {"name": "inside-too", **private})
+    assert (status, problem["errors"][0]["field"]) == (422, "base_url")
+    # One that the file names is judged when it is called, as every one is again.
     status, checked = await daemon.call("POST", "/targets/inside/check")
     assert (status, checked["ok"]) == (200, False)
     assert checked["last_error"] == "the address is refused: the host's address is refused: link-local"
@@ -406,9 +419,13 @@ async def test_pain_21_a_target_cannot_be_a_private_address_and_its_path_cannot_
         event = await settled(daemon, await posted(daemon, "walk.up", {"p": "../../admin"}))
         assert event["actions"][0]["state"] == "dead"
         assert receiver.received == []
+        assert "leads out of the target" in event["actions"][0]["error"]
         event = await settled(daemon, await posted(daemon, "walk.redirect", {"p": "x"}))
         assert "redirects are not followed" in event["actions"][0]["error"]
         assert len(receiver.received) == 1
+        # What an event says stays one part of the path.
+        await settled(daemon, await posted(daemon, "walk.value", {"p": "a b/c?d=e&f"}))
+        assert receiver.received[-1].path.endswith("/a%20b%2Fc%3Fd=e&f")
 
 
 async def test_pain_7_a_targets_rate_holds_and_burns_no_try(daemon: Daemon) -> None:
@@ -573,7 +590,28 @@ async def test_own_events_reach_endpoints_that_want_them(daemon: Daemon) -> None
         ("/routes", {"types": ["a"], "actions": [{"kind": "deliver", "target": "none"}]}, "actions.0.target"),
         ("/routes", {"types": ["a"], "actions": [{"kind": "listener", "name": ""}], "condition": "a["}, "condition"),
         ("/routes", {"types": ["a"], "actions": [{"kind": "send", "connection": "c", "to": "{{", "text": "x"}]}, ".to"),
+        ("/routes", {"types": ["a"], "actions": [{"kind": "listener", "name": "os:getcwd"}]}, "actions.0.name"),
+        ("/routes", {"types": ["a"], "actions": [{"kind": "emit", "type": "message.sent"}]}, "actions.0.type"),
+        (
+            "/routes",
+            {"types": ["a"], "actions": [{"kind": "notify", "url": "http://10.0.0.1/", "text": "x"}]},
+            "actions.0.url",
+        ),
         ("/targets", {"name": "x", "base_url": "ftp://x"}, "base_url"),
+        (
+            "/targets",
+            {
+                "name": "x",
+                "base_url": "https://127.0.0.1",
+                "auth": {
+                    "type": "oauth2",
+                    "token_url": "http://[::5efe:7f00:1]/",
+                    "client_id": "a",
+                    "client_secret": "b",
+                },
+            },
+            "auth.token_url",
+        ),
         ("/targets", {"name": "x", "base_url": "https://u:p@x.y/"}, "base_url"),
         ("/syncs", {"name": "x", "target": "no", "path": "/", "items": "@", "type": "t.x", "id": "id"}, "target"),
     ],
@@ -637,6 +675,10 @@ async def test_pain_20_a_replay_reaches_new_endpoints_and_new_rules(daemon: Daem
         await daemon.call("POST", "/endpoints", {"url": hook.url, "types": ["replayed.*"]})
         await daemon.call("POST", "/events/replay", {**which, "mode": "deliver", "rate": 60_000, "ids": ids[:2]})
         await eventually(lambda: len(hook.received) == 2, within=30)
+        async with Receiver() as newer:  # it gets them, though the other endpoint has them already
+            await daemon.call("POST", "/endpoints", {"url": newer.url, "types": ["replayed.*"]})
+            await daemon.call("POST", "/events/replay", {**which, "mode": "deliver", "rate": 60_000, "ids": ids[:2]})
+            await eventually(lambda: len(newer.received) == 2, within=30)
         await daemon.call("POST", "/events/replay", {**which, "mode": "deliver", "rate": 60_000})
         await eventually(lambda: len(hook.received) == 3, within=30)  # those that had it get it no second time
         assert len(target.received) == 3

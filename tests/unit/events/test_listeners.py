@@ -55,6 +55,17 @@ async def test_functions_coroutines_and_classes_are_called() -> None:
     listeners.close()
 
 
+async def test_a_listener_that_only_a_route_names_can_be_called_and_hears_of_nothing_else() -> None:
+    listeners = Listeners(types={}, named=[f"{HERE}:WithHandle"])
+    listeners.load()
+    assert listeners.of("default", "a.b") == []
+    assert listeners.knows(f"{HERE}:WithHandle")
+    assert listeners.knows("email")
+    assert not listeners.knows(f"{HERE}:plain")
+    assert await listeners.call(f"{HERE}:WithHandle", {"n": 3}) == "3"
+    listeners.close()
+
+
 async def test_one_that_raises_or_hangs_is_a_failed_try() -> None:
     listeners = loaded("Callable_", "slow", timeout=0.05)
     with pytest.raises(ListenerFailed, match="KeyError"):

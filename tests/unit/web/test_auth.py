@@ -104,6 +104,14 @@ async def test_wrong_keys_are_counted_for_each_address() -> None:
     assert await wrong(door, peer="203.0.113.2") is Unauthorized
 
 
+async def test_nobody_locks_out_a_right_key_by_wrong_ones_from_the_same_address() -> None:
+    door = access(wrong_keys=1)
+    assert [await wrong(door) for _ in range(2)] == [Unauthorized, PaceExceeded]
+    asked = request(("X-Api-Key", "right"))
+    await door.admit(asked, ROUTE)
+    assert key_of(asked) is KEY
+
+
 async def test_behind_a_trusted_proxy_the_clients_own_address_counts() -> None:
     door = access(wrong_keys=1, proxies=("10.0.0.0/8",))
     for client in ("198.51.100.1", "198.51.100.2"):
