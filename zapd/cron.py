@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from zapd.errors import Conflict, NotFound, Unavailable
 from zapd.ids import Ids
 from zapd.jobs.job import Job
-from zapd.model.access import DEFAULT_TENANT
+from zapd.model.access import DEFAULT_TENANT, among_tenants
 from zapd.model.schedule import Schedule, Spec
 from zapd.model.timetable import Misfire, delay_of
 from zapd.store.commands import Change, Row
@@ -266,7 +266,7 @@ class Cron:
             tenant=schedule.tenant,
             queue=spec.queue,
             kind=spec.kind,
-            lane=spec.lane,
+            lane=among_tenants(schedule.tenant, spec.lane),
             priority=spec.priority,
             payload=spec.payload,
             created_at=now,

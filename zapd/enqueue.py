@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter
 from zapd.actions.envelope import opened
 from zapd.errors import NotFound, Unavailable
 from zapd.jobs.job import Job
+from zapd.model.access import among_tenants
 from zapd.outbox import Outbox, job_of
 from zapd.store.outbox import OutboxRow, OutboxStore
 
@@ -196,4 +197,4 @@ def _placed(one: Wanted) -> Job:
     job, unique = one.job, one.unique
     if unique is None or unique.policy is not Policy.KEEP_LAST or job.lane:
         return job
-    return replace(job, lane=f"{LANE}{unique.key}"[:200])
+    return replace(job, lane=among_tenants(job.tenant, f"{LANE}{unique.key}"[:200]))

@@ -18,6 +18,7 @@ from zapd.actions.envelope import Opened
 from zapd.errors import ConfigError
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.jobs.notes import Notes
+from zapd.model.access import within_tenant
 
 Listener = Callable[["ListenerJob"], Any]
 
@@ -26,6 +27,7 @@ Listener = Callable[["ListenerJob"], Any]
 class ListenerJob:
     """A job as a listener sees it. `payload` and `previous` are decoded JSON; `created_at` is ms since 1970 UTC."""
 
+    key: str  #: its name among all tenants
     id: str
     queue: str
     kind: str
@@ -39,11 +41,11 @@ class ListenerJob:
 
     def progress(self, percent: float) -> None:
         """How far it is, 0 to 100; `GET /jobs/{id}` shows it."""
-        self.notes.progress(self.queue, self.id, percent)
+        self.notes.progress(self.queue, self.key, percent)
 
     def log(self, line: str) -> None:
         """A line of the job's own log; its last 100 are kept."""
-        self.notes.log(self.queue, self.id, line)
+        self.notes.log(self.queue, self.key, line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,11 @@ class ListenerAction:
     async def run(self, job: Job, opened: Opened) -> Outcome | Result:
         """One try."""
         seen = ListenerJob(
-            id=job.id,
+            key=job.id,
+            id=within_tenant(job.tenant, job.id),
             queue=job.queue,
             kind=job.kind,
-            lane=job.lane,
+            lane=within_tenant(job.tenant, job.lane),
             tenant=job.tenant,
             attempt=job.attempt,
             created_at=job.created_at,

@@ -1,7 +1,8 @@
 """POSTs a job to an endpoint, or to the URL of its queue: signed as Standard Webhooks, to vetted addresses only.
 
 The body is the one of every webhook of ours, `{"id","type","timestamp","connection_id","data"}`, with the job in
-`job`: its queue, attempt and, in a chain, what the step before gave. `webhook-id` is the job's id over all tries.
+`job`: its queue, attempt and, in a chain, what the step before gave. `webhook-id` is the job's id over all tries, among
+all tenants: one receiver may get jobs of several.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,6 +15,7 @@ from zapd.actions.envelope import Opened
 from zapd.actions.listener import Result
 from zapd.backoff import Backoff
 from zapd.jobs.job import Discard, Job, Outcome, Retry, Snooze
+from zapd.model.access import within_tenant
 from zapd.model.webhook import Endpoint
 from zapd.webhooks.client import Answer
 from zapd.webhooks.request import live_secrets
@@ -92,7 +94,7 @@ def body_of(job: Job, opened: Opened) -> bytes:
         about["previous"] = orjson.Fragment(opened.previous)
     return orjson.dumps(
         {
-            "id": job.id,
+            "id": within_tenant(job.tenant, job.id),
             "type": job.kind or job.queue,
             "timestamp": at,
             "connection_id": None,

@@ -6,6 +6,16 @@ from enum import StrEnum
 DEFAULT_TENANT = "default"  #: the tenant that the first start makes
 
 
+def among_tenants(tenant: str, name: str) -> str:
+    """A name that a tenant chose, apart from the same name of another. Tenants' ids never hold a slash."""
+    return name if tenant == DEFAULT_TENANT or not name else f"{tenant}/{name}"
+
+
+def within_tenant(tenant: str, name: str) -> str:
+    """The name as its tenant chose it."""
+    return name.removeprefix(f"{tenant}/")
+
+
 class Scope(StrEnum):
     """What a key may do. `admin` includes every other."""
 

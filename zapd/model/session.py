@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from zapd.model.access import DEFAULT_TENANT
+from zapd.model.access import among_tenants
 from zapd.model.pace import NO_LIMITS, Limits
 from zapd.records import record
 
@@ -111,4 +111,4 @@ class Connection:
 
 def key_of(tenant: str, connection_id: str) -> str:
     """A connection's name among all tenants: its lane, and its place in memory. Ids never hold a slash."""
-    return connection_id if tenant == DEFAULT_TENANT else f"{tenant}/{connection_id}"
+    return among_tenants(tenant, connection_id)

@@ -1,5 +1,7 @@
 """Dead letters of all queues: list, inspect, edit, retry, export, delete; alone or by filter."""
 
+from collections.abc import Sequence
+
 from aiohttp import web
 from pydantic import AwareDatetime, Field
 from typing_extensions import TypedDict
@@ -7,6 +9,7 @@ from typing_extensions import TypedDict
 from zapd.actions.envelope import changed
 from zapd.dead_letters import cursor_of, line_of, place_of
 from zapd.errors import FieldError, InvalidInput, NotFound
+from zapd.model.access import among_tenants
 from zapd.model.dead_letter import DeadFilter, DeadLetter
 from zapd.web import answers, bodies, items
 from zapd.web import dependencies as need
@@ -98,7 +101,7 @@ async def retry_one(request: web.Request) -> web.Response:
 async def retry(request: web.Request) -> web.Response:
     """Run dead jobs again, at most 10,000 a call, the oldest first, spread by `rate`."""
     body = await bodies.parsed(request, bodies.RetryDead)
-    wanted = _filter(request, body, None if body.ids is None else tuple(body.ids))
+    wanted = _filter(request, body, None if body.ids is None else _names(request, body.ids))
     retried, passed, last = await request.app[need.DEAD].retry_all(
         _tenant(request), wanted, most=body.limit, rate=body.rate
     )
@@ -160,12 +163,18 @@ def _filter(
     )
 
 
+def _names(request: web.Request, ids: Sequence[str]) -> tuple[str, ...]:
+    """What these may be called inside: ids that the tenant chose, or ours."""
+    return tuple({name for letter_id in ids for name in (among_tenants(_tenant(request), letter_id), letter_id)})
+
+
 async def _existing(request: web.Request) -> DeadLetter:
-    letter_id = request.match_info["id"]
-    letter = await request.app[need.DEAD].get(_tenant(request), letter_id)
-    if letter is None:
-        raise NotFound(f"there is no dead letter {letter_id}")
-    return letter
+    letter_id, tenant = request.match_info["id"], _tenant(request)
+    for name in (among_tenants(tenant, letter_id), letter_id):
+        letter = await request.app[need.DEAD].get(tenant, name)
+        if letter is not None:
+            return letter
+    raise NotFound(f"there is no dead letter {letter_id}")
 
 
 def _stored(request: web.Request, letter: DeadLetter, payload: object) -> bytes:

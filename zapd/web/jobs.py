@@ -18,8 +18,10 @@ from zapd.jobs.inspect import JobView
 from zapd.jobs.job import Job
 from zapd.jobs.notes import Noted
 from zapd.messaging.accounts import SEND
+from zapd.model.access import among_tenants, within_tenant
 from zapd.model.dead_letter import DeadLetter
 from zapd.outbox import job_of
+from zapd.store.outbox import OutboxRow
 from zapd.web import answers, bodies, items, problems
 from zapd.web import dependencies as need
 from zapd.web.answers import answer
@@ -77,7 +79,7 @@ async def retry(request: web.Request) -> web.Response:
     if letter is None:
         raise Conflict(f"a job that is {view.state} cannot be retried; dead ones can")
     await request.app[need.DEAD].retry(letter)
-    return answer(RetriedJob(id=letter.id, status="queued"), 202)
+    return answer(RetriedJob(id=within_tenant(letter.tenant, letter.id), status="queued"), 202)
 
 
 async def update(request: web.Request) -> web.Response:
@@ -95,7 +97,7 @@ async def update(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     """Cancel a job that waits, is delayed or runs; drop one that is dead."""
     tenant, queues = key_of(request).tenant, request.app[need.QUEUES]
-    row = await request.app[need.OUTBOX].get(tenant, request.match_info["id"])
+    row = await _row(request, tenant)
     if row is not None and row.queue in queues and queues[row.queue].action:  # SQL decides, also while Redis is away
         if await request.app[need.ENQUEUER].take_back(tenant, row.id) is None:
             raise Conflict("the job has just ended")
@@ -114,20 +116,36 @@ async def delete(request: web.Request) -> web.Response:
 
 async def _found(request: web.Request) -> tuple[JobView, DeadLetter | None]:
     """The job, and its letter when it is dead. SQL knows every job that has not ended; Redis knows its state."""
-    job_id, tenant = request.match_info["id"], key_of(request).tenant
-    row = await request.app[need.OUTBOX].get(tenant, job_id)
+    tenant = key_of(request).tenant
+    row = await _row(request, tenant)
     if row is not None and row.queue in request.app[need.QUEUES]:
         view = None
         with suppress(Unavailable):  # what SQL knows is shown
-            view = await request.app[need.JOBS].job(row.queue, job_id)
+            view = await request.app[need.JOBS].job(row.queue, row.id)
         if view is None or _is_earlier(view, row.created_at):  # committed, and not in Redis yet or any more
             state = JobState.DELAYED if row.due_at > request.app[need.NOW_MS]() else JobState.WAITING
-            view = JobView(id=job_id, queue=row.queue, state=state, at=row.due_at, attempt=1, job=job_of(row))
+            view = JobView(id=row.id, queue=row.queue, state=state, at=row.due_at, attempt=1, job=job_of(row))
         return view, None
-    letter = await request.app[need.DEAD].get(tenant, job_id)
-    if letter is not None:
-        return answers.view_of(letter), letter
-    return await _in_redis(request, tenant, job_id), None
+    for job_id in _names(request, tenant):
+        letter = await request.app[need.DEAD].get(tenant, job_id)
+        if letter is not None:
+            return answers.view_of(letter), letter
+    return await _in_redis(request, tenant), None
+
+
+def _names(request: web.Request, tenant: str) -> list[str]:
+    """What the job of the path may be called inside: an id that the tenant chose, or one of ours."""
+    job_id = request.match_info["id"]
+    return list(dict.fromkeys((among_tenants(tenant, job_id), job_id)))
+
+
+async def _row(request: web.Request, tenant: str) -> OutboxRow | None:
+    """The row of a job that has not ended."""
+    for job_id in _names(request, tenant):
+        row = await request.app[need.OUTBOX].get(tenant, job_id)
+        if row is not None:
+            return row
+    return None
 
 
 def _is_earlier(view: JobView, created_at: int) -> bool:
@@ -135,12 +153,13 @@ def _is_earlier(view: JobView, created_at: int) -> bool:
     return view.state == JobState.DEAD or (view.state == JobState.COMPLETED and view.at < created_at)
 
 
-async def _in_redis(request: web.Request, tenant: str, job_id: str) -> JobView:
+async def _in_redis(request: web.Request, tenant: str) -> JobView:
     """A job without a row has ended: of the newest of each queue Redis knows how. Raises NotFound."""
-    views = [await request.app[need.JOBS].job(queue, job_id) for queue in request.app[need.QUEUES]]
+    jobs, queues = request.app[need.JOBS], request.app[need.QUEUES]
+    views = [await jobs.job(queue, name) for name in _names(request, tenant) for queue in queues]
     own = [view for view in views if view and view.state != JobState.DEAD and view.tenant in ("", tenant)]
     if not own:
-        raise NotFound(f"there is no job {job_id}")
+        raise NotFound(f"there is no job {request.match_info['id']}")
     return max(own, key=lambda view: (view.state != JobState.COMPLETED, view.at))
 
 
@@ -184,19 +203,20 @@ def made_job(
     request: web.Request, queue: str, spec: bodies.JobSpec, *, job_id: str | None = None, due_at: int = 0
 ) -> Job:
     """A job of an own queue. Raises InvalidInput."""
-    settings = request.app[need.QUEUES][queue]
+    settings, tenant = request.app[need.QUEUES][queue], key_of(request).tenant
     if settings.kinds and spec.kind not in settings.kinds:
-        raise InvalidInput(FieldError("kind", f"{queue} takes {', '.join(settings.kinds)}"))
+        known = ", ".join(kind or "jobs without a kind" for kind in settings.kinds)
+        raise InvalidInput(FieldError("kind", f"{queue} takes {known}"))
     return Job(
-        id=job_id or request.app[need.IDS].new("job"),
+        id=among_tenants(tenant, job_id) if job_id else request.app[need.IDS].new("job"),
         queue=queue,
         payload=items.payload_of(spec.payload, request.app[need.JOB_LIMITS].payload),
         priority=spec.priority or settings.priority,
         created_at=request.app[need.NOW_MS](),
         kind=spec.kind,
-        lane=spec.lane,
+        lane=among_tenants(tenant, spec.lane),
         due_at=due_at,
-        tenant=key_of(request).tenant,
+        tenant=tenant,
     )
 
 
@@ -223,9 +243,10 @@ def _result(one: Wanted | InvalidInput, taken: Iterator[Taken]) -> ItemAnswer:
     if isinstance(one, InvalidInput):
         return {"id": None, "status": "invalid", "errors": [{"field": f.field, "rule": f.rule} for f in one.fields]}
     its = next(taken)
-    result: ItemAnswer = {"id": its.id, "status": its.status}
+    job_id = within_tenant(one.job.tenant, its.id)
+    result: ItemAnswer = {"id": job_id, "status": its.status}
     if its.other is not None:
-        result["replaced"] = its.other
+        result["replaced"] = within_tenant(one.job.tenant, its.other)
     if its.status is Status.REJECTED:
-        result["errors"] = [{"field": "unique_key" if one.unique else "id", "rule": f"job {its.id} has it"}]
+        result["errors"] = [{"field": "unique_key" if one.unique else "id", "rule": f"job {job_id} has it"}]
     return result

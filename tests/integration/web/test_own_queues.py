@@ -11,6 +11,7 @@ import pytest_asyncio
 import standardwebhooks
 
 from tests.integration.web.test_cli import asked, zapd
+from tests.integration.web.test_tenants import tenant
 from tests.support import eventually
 from tests.support.daemon import Daemon
 from tests.support.receiver import Receiver, Reply
@@ -501,3 +502,44 @@ async def test_a_kill_between_the_last_count_and_the_callback_loses_no_callback(
             "failed": 0,
             "data": None,
         }
+
+
+async def test_tenants_may_use_the_same_ids_keys_and_lanes(daemon: Daemon) -> None:
+    _, one = await tenant(daemon, "Jobs One")
+    _, two = await tenant(daemon, "Jobs Two")
+
+    async def add(headers: dict[str, str], **job: Any) -> Any:
+        answer = await daemon.call("POST", "/queues/t:work/jobs", {"jobs": [job]}, headers=headers)
+        return answer[1]["data"][0]
+
+    async def of(headers: dict[str, str]) -> Any:
+        return (await daemon.call("GET", "/jobs/same", headers=headers))[1]
+
+    async def state(headers: dict[str, str], wanted: str) -> bool:
+        return bool((await of(headers)).get("state") == wanted)
+
+    async def told(line: str) -> bool:
+        return line in [kept["line"] for kept in (await of(two))["logs"]]
+
+    assert (await add(one, id="same", lane="line", payload={"hang": 60}))["status"] == "queued"
+    await eventually(lambda: state(one, "active"))
+    assert await add(two, id="same", lane="line", payload={"raise": "two"}) == {"id": "same", "status": "queued"}
+    await eventually(lambda: state(two, "dead"))  # neither the id nor the lane is taken
+
+    mine, theirs = await of(one), await of(two)
+    assert (mine["id"], mine["lane"], mine["payload"]) == ("same", "line", {"hang": 60})
+    assert (theirs["id"], theirs["lane"], theirs["payload"]) == ("same", "line", {"raise": "two"})
+    await eventually(lambda: told("try 1 of same"))
+    assert (await add(one, id="same", payload={}))["status"] == "exists"
+    listed = (await daemon.call("GET", "/queues/t:work/jobs?state=active", headers=one))[1]["data"]
+    assert [(job["id"], job["lane"]) for job in listed] == [("same", "line")]
+
+    dead = {"ids": ["same"]}
+    assert (await daemon.call("GET", "/dead-letters/same", headers=one))[0] == 404
+    assert (await daemon.call("POST", "/dead-letters/retry", dead, headers=one))[1]["retried"] == 0
+    assert (await daemon.call("POST", "/dead-letters/retry", dead, headers=two))[1]["retried"] == 1
+    await eventually(lambda: state(two, "dead"))
+    assert (await daemon.call("DELETE", "/dead-letters/same", headers=two))[0] == 204
+    assert (await daemon.call("DELETE", "/jobs/same", headers=two))[0] == 404
+    assert await state(one, "active")
+    assert (await daemon.call("DELETE", "/jobs/same", headers=one))[0] == 204

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict  # pydantic needs this one below Python 
 from zapd.actions.envelope import opened
 from zapd.jobs.inspect import JobView
 from zapd.jobs.job import Job
+from zapd.model.access import within_tenant
 from zapd.model.dead_letter import DeadLetter
 from zapd.web.answers.page import Json, Time, at
 
@@ -54,16 +55,17 @@ class JobAnswer(TypedDict):
 def job(view: JobView) -> JobAnswer:
     """One job."""
     kept = view.job
+    tenant = kept.tenant if kept else view.tenant
     its = opened(kept.payload if kept else b"")
     return {
-        "id": view.id,
+        "id": within_tenant(tenant, view.id),
         "queue": view.queue,
         "state": view.state,
         "at": at(view.at),
         "attempt": view.attempt,
         "crashes": kept.crashes if kept else 0,
         "kind": kept.kind if kept else None,
-        "lane": kept.lane if kept else None,
+        "lane": within_tenant(tenant, kept.lane) if kept else None,
         "priority": kept.priority if kept else None,
         "created_at": at(kept.created_at) if kept else None,
         "run_at": at(kept.due_at) if kept else None,
