@@ -59,8 +59,10 @@ async def receive_zapi(request: web.Request) -> web.Response:
     try:
         change = zapi_webhook.change_in(raw, instance_id=ZapiConfig.read(connection.config).instance_id)
         await request.app[need.INTAKE](connection, raw, hashlib.sha256(raw).hexdigest())
+    except zapi_webhook.OtherInstance:
+        raise Forbidden("the webhook is of another instance") from None
     except ValueError as error:
-        raise InvalidInput(FieldError("body", f"is not a webhook of this instance of Z-API: {error}")) from None
+        raise InvalidInput(FieldError("body", f"is not a webhook of Z-API: {error}")) from None
     await request.app[need.SESSIONS].hear(connection, change)
     return web.Response()
 

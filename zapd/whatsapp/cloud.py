@@ -66,8 +66,8 @@ class CloudConfig(TransportConfig):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    phone_number_id: str = Field(pattern=r"^[0-9]{1,32}$")
-    waba_id: str = Field(default="", pattern=r"^[0-9]{0,32}$")
+    phone_number_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")  #: Meta's are digits; a test server's need not be
+    waba_id: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     access_token: str = Field(min_length=1, pattern=r"^[!-~]+$", repr=False)
     app_secret: str = Field(min_length=1, repr=False)
     verify_token: str = Field(min_length=1, repr=False)

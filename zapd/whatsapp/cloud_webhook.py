@@ -43,7 +43,9 @@ def handshake(query: Mapping[str, str], *, verify_token: str) -> str:
     right = _same(query.get("hub.verify_token", ""), verify_token)
     if query.get("hub.mode") != "subscribe" or not right:
         raise Forbidden("the verify token is wrong")
-    return query.get("hub.challenge", "")
+    if not query.get("hub.challenge"):
+        raise Forbidden("hub.challenge is missing")
+    return query["hub.challenge"]
 
 
 def check_signature(raw: bytes, header: str | None, *, app_secret: str) -> None:

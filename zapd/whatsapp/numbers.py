@@ -13,6 +13,7 @@ RULE = "a phone number with its country code, such as 5511999998888, or a JID"
 _PHONE_SERVERS = {"s.whatsapp.net", "c.us"}  #: the user part is a phone number; c.us is the older form
 _OPAQUE_SERVERS = {"g.us", "lid", "newsletter"}
 _WRITTEN = re.compile(r"\+?[0-9][0-9 ().-]{4,30}")
+_NO_COUNTRY = re.compile(r"1[1-9]9[0-9]{8}")  #: a mobile of São Paulo's state; America has no such area codes
 _JID_USER = re.compile(r"([0-9-]{5,40})(?:\.[0-9]+)?(?::[0-9]+)?")  # user, then agent and device, which we drop
 _BUSINESS_SCOPED = re.compile(r"[A-Z]{2}(\.ENT)?\.[A-Za-z0-9]{1,128}")
 
@@ -78,6 +79,8 @@ def _phone(to: str) -> str | None:
     import phonenumbers  # noqa: PLC0415  # loaded by the first number that is checked
 
     digits = re.sub(r"[^0-9]", "", to)
+    if _NO_COUNTRY.fullmatch(digits):
+        return None
     try:
         number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:

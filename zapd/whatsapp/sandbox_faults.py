@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zapd.whatsapp.transport import PauseNewContacts, Permanent, RetryAt, SendError
 
@@ -29,6 +29,16 @@ class FaultKind(StrEnum):
     ZOMBIE = "zombie"  #: at once; connected, but deaf and mute until it is started anew
 
 
+def _as_text(code: Any) -> Any:
+    """`401` is as good as `"401"`."""
+    return str(code) if type(code) is int else code
+
+
+Code = Annotated[
+    Literal["401", "402", "403", "405", "406", "408", "411", "428", "440", "503", "515"], BeforeValidator(_as_text)
+]
+
+
 class Fault(BaseModel):
     """One line of the script: this trouble, for the next `times` sends."""
 
@@ -38,7 +48,7 @@ class Fault(BaseModel):
     times: int = Field(default=1, ge=1, le=100_000)
     retry_after: float = Field(default=1.0, ge=0, le=86_400, description="seconds that a refusal asks to wait")
     seconds: float = Field(default=1.0, ge=0, le=86_400, description="how long a disconnect lasts")
-    code: Literal["401", "402", "403", "405", "406", "408", "411", "428", "440", "503", "515"] = "428"
+    code: Code = "428"
     ms: int = Field(default=1000, ge=0, le=600_000, description="how much longer a slow answer takes")
 
 

@@ -66,8 +66,8 @@ class ZapiConfig(TransportConfig):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    instance_id: str = Field(pattern=r"^[A-Za-z0-9]{4,64}$")
-    instance_token: str = Field(pattern=r"^[A-Za-z0-9]{4,128}$", repr=False)
+    instance_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    instance_token: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$", repr=False)
     client_token: str = Field(min_length=1, max_length=256, pattern=r"^[!-~]+$", repr=False)
     webhook_secret: str = Field(default="", pattern=r"^([A-Za-z0-9_-]{16,128})?$", repr=False)
 

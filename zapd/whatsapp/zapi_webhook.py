@@ -12,6 +12,7 @@ import structlog
 
 from zapd.model.message import MessageStatus
 from zapd.model.session import SessionState
+from zapd.whatsapp.referral import referral
 from zapd.whatsapp.transport import Aliases, Inbound, Notice, Receipt, RemoteMedia, StateChange, Update
 from zapd.whatsapp.zapi_errors import code_of
 
@@ -26,6 +27,10 @@ _STATUSES: Mapping[str, MessageStatus] = {
     "PLAYED": MessageStatus.PLAYED,
 }
 _SECONDS = 100_000_000_000  #: below this a time is in seconds, as in some of Z-API's samples
+
+
+class OtherInstance(ValueError):
+    """The webhook is of an instance that is not the connection's."""
 
 
 def parse(raw: bytes, *, instance_id: str) -> list[Update]:
@@ -61,7 +66,7 @@ def _body(raw: bytes, instance_id: str) -> Json:
     if not isinstance(body, dict) or not isinstance(body.get("type"), str):
         raise ValueError("not a webhook of Z-API")
     if body.get("instanceId") != instance_id:
-        raise ValueError("of another instance")
+        raise OtherInstance("of another instance")
     return body
 
 
@@ -162,7 +167,7 @@ def _content(body: Json) -> tuple[str, Json, RemoteMedia | None]:
         if key == "text" and body.get("isEdit"):
             about = body.get("referenceMessageId") or body["messageId"]
             return "edit", {"message_id": about, "text": payload["text"]}, None
-        return type_, payload, _media(part, key)
+        return type_, payload | referral(body.get("externalAdReply")), _media(part, key)
     return "unknown", body, None
 
 
@@ -198,13 +203,17 @@ def _reaction(part: Json) -> Json:
     return {"message_id": str(part["referencedMessage"]["messageId"]), "emoji": str(part.get("value") or "")}
 
 
+def _text_of(part: Json) -> Json:
+    return {"text": str(part["message"])}
+
+
 def _button(part: Json) -> Json:
-    return {"type": "button_reply", "button_reply": {"id": str(part["buttonId"]), "title": str(part["message"])}}
+    return {"type": "button_reply", "id": str(part["buttonId"]), "title": str(part["message"])}
 
 
 def _row(part: Json) -> Json:
-    reply = {"id": str(part["selectedRowId"]), "title": str(part.get("title") or part.get("message") or "")}
-    return {"type": "list_reply", "list_reply": reply}
+    title = str(part.get("title") or part.get("message") or "")
+    return {"type": "list_reply", "id": str(part["selectedRowId"]), "title": title}
 
 
 def _poll(part: Json) -> Json:
@@ -214,7 +223,7 @@ def _poll(part: Json) -> Json:
 
 #: Z-API's key → our type and the shape of its payload; Meta's shapes where there are such (`content/`).
 _SHAPES: Mapping[str, tuple[str, Callable[[Json], Json]]] = {
-    "text": ("text", lambda part: {"text": str(part["message"])}),
+    "text": ("text", _text_of),
     "image": ("image", _captioned),
     "video": ("video", _captioned),
     "audio": ("audio", lambda part: {"voice": bool(part.get("ptt"))}),

@@ -81,7 +81,7 @@ async def test_a_forged_callback_is_refused(line: Line) -> None:
         line.zapi.hook_url = f"{line.daemon.url}/hooks/zapi/nobody/{SECRET}"
         assert await line.zapi.call_back(received("IN2")) == 404
         line.zapi.hook_url = url
-        assert await line.zapi.call_back(received("IN2"), instance="OTHER") == 422
+        assert await line.zapi.call_back(received("IN2"), instance="OTHER") == 403
     finally:
         line.zapi.hook_url = url
     assert len(await line.daemon.messages("z", "inbound")) == 1

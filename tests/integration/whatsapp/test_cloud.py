@@ -269,6 +269,11 @@ def test_settings_name_no_secret_when_wrong_or_printed() -> None:
     assert "EAAtoken" not in repr(CloudConfig.read(orjson.dumps(CONFIG)))
 
 
+def test_ids_of_a_test_server_need_not_be_digits() -> None:
+    config = CloudConfig.read(orjson.dumps(CONFIG | {"phone_number_id": "pn_1", "waba_id": "WABA"}))
+    assert (config.phone_number_id, config.waba_id) == ("pn_1", "WABA")
+
+
 async def test_many_sends_at_once_each_get_their_own_answer(meta: FakeMeta, transport: CloudTransport) -> None:
     results = await asyncio.gather(*(transport.send(a_message(f"msg_{n}", peer=f"55119999{n:05}")) for n in range(50)))
     assert len({result.provider_id for result in results}) == 50

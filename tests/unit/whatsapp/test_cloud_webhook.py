@@ -44,7 +44,8 @@ def test_the_handshake_answers_the_challenge() -> None:
         {},
         {"hub.mode": "subscribe"},
         {"hub.mode": "subscribe", "hub.verify_token": "né"},
-        {"hub.mode": "x", "hub.verify_token": VERIFY_TOKEN},
+        {"hub.mode": "x", "hub.verify_token": VERIFY_TOKEN, "hub.challenge": "1"},
+        {"hub.mode": "subscribe", "hub.verify_token": VERIFY_TOKEN},
     ],
 )
 def test_a_wrong_handshake_is_forbidden(query: dict[str, str]) -> None:

@@ -30,6 +30,7 @@ def test_a_recipient_has_one_normal_form(written: str, normal: str) -> None:
 @pytest.mark.parametrize(
     "written",
     [
+        *("11999998888", "(19) 99999-8888"),  # a Brazilian who forgot the country: not a number of America
         *("", "abc", "123", "+", "99999999999999", "55119999988889999999", "5511999998888x", "status@broadcast"),
         *(
             "x@s.whatsapp.net",

@@ -1,5 +1,8 @@
 """The script of troubles."""
 
+import pytest
+from pydantic import ValidationError
+
 from zapd.whatsapp.sandbox_faults import REFUSALS, Fault, FaultKind, Script
 from zapd.whatsapp.transport import PauseNewContacts, Permanent, RetryAt
 
@@ -9,6 +12,13 @@ def test_each_send_takes_the_next_trouble_as_often_as_scripted() -> None:
     script.replace([Fault(kind=FaultKind.TRANSIENT, times=2), Fault(kind=FaultKind.SLOW)])
     taken = [script.next_send() for _ in range(4)]
     assert [fault.kind if fault else None for fault in taken] == ["transient", "transient", "slow", None]
+
+
+def test_the_code_of_a_close_may_be_a_number() -> None:
+    assert Fault.model_validate({"kind": "close", "code": 440}).code == "440"
+    for code in (999, True, "x", None):
+        with pytest.raises(ValidationError):
+            Fault.model_validate({"kind": "close", "code": code})
 
 
 def test_a_new_script_replaces_the_old() -> None:

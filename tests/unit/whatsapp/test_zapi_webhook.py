@@ -73,11 +73,11 @@ def test_a_file_stays_where_it_is_and_its_address_is_known(part: Json, type_: st
         ),
         (
             {"buttonsResponseMessage": {"buttonId": "yes", "message": "Sim"}},
-            ("interactive", {"type": "button_reply", "button_reply": {"id": "yes", "title": "Sim"}}),
+            ("interactive", {"type": "button_reply", "id": "yes", "title": "Sim"}),
         ),
         (
             {"listResponseMessage": {"selectedRowId": "fin", "title": "Financeiro", "message": "x"}},
-            ("interactive", {"type": "list_reply", "list_reply": {"id": "fin", "title": "Financeiro"}}),
+            ("interactive", {"type": "list_reply", "id": "fin", "title": "Financeiro"}),
         ),
         (
             {"poll": {"question": "When?", "pollMaxOptions": 1, "options": [{"name": "a"}, {"name": "b"}]}},

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from zapd.model.message import MessageStatus
+from zapd.whatsapp.referral import referral
 from zapd.whatsapp.transport import NOBODY, Aliases, Inbound, Notice, Receipt, RemoteMedia, Update
 from zapd.whatsapp.web.outgoing import PHONES, Me
 
@@ -96,7 +97,11 @@ def _message(item: Json, me: Me) -> list[Update]:
         return []
     part, said = next(iter(content.items()))
     context: Json = said.get("contextInfo") or {} if isinstance(said, dict) else {}
-    type_, payload, about = _read(part, said, content)
+    type_, payload, key = _read(part, said, content)
+    about = _named(key.get("ID"), _author_of(key, item, me), item, me) if key else None
+    more = {} if type_ == "unknown" else referral(context.get("externalAdReply"))
+    if about is not None:
+        more["message_id"] = about
     author = (item["sender"], item["sender_alt"])
     chat = _chat(item)
     return [
@@ -104,7 +109,7 @@ def _message(item: Json, me: Me) -> list[Update]:
             provider_id=item["id"] if item["from_me"] else _id(item["id"], chat, item["group"], *author),
             peer=chat,
             type=type_,
-            payload=orjson.dumps(payload),
+            payload=orjson.dumps(payload | more),
             at=item["at"],
             name=item["name"] or None,
             sender=peer_of(*author) if item["group"] else None,
@@ -112,7 +117,7 @@ def _message(item: Json, me: Me) -> list[Update]:
             from_me=item["from_me"],
             forwarded=bool(context.get("isForwarded")),
             reply_to=_named(context.get("stanzaID"), context.get("participant"), item, me),
-            about=_named(about.get("ID"), _author_of(about, item, me), item, me) if about else None,
+            about=about,
             media=_media(part, said),
         )
     ]
@@ -240,13 +245,18 @@ def _change(said: Json) -> tuple[str, Json, Json]:
     return "edit", {"text": text or "", **({} if text else {"part": part})}, said["key"]
 
 
-def _chosen(id_: str, title: str) -> Callable[[Json], tuple[str, Json, None]]:
-    """A tap on a button or a line of a list."""
-    return lambda said: ("button", {"text": said.get(title, ""), "payload": said.get(id_)}, None)
+def _template_button(said: Json) -> tuple[str, Json, None]:
+    return "button", {"text": said.get("selectedDisplayText", ""), "payload": said.get("selectedID")}, None
+
+
+def _button(said: Json) -> tuple[str, Json, None]:
+    title = said.get("selectedDisplayText", "")
+    return "interactive", {"type": "button_reply", "id": said["selectedButtonID"], "title": title}, None
 
 
 def _list_line(said: Json) -> tuple[str, Json, None]:
-    return "button", {"text": said.get("title", ""), "payload": said["singleSelectReply"]["selectedRowID"]}, None
+    chosen = said["singleSelectReply"]["selectedRowID"]
+    return "interactive", {"type": "list_reply", "id": chosen, "title": said.get("title", "")}, None
 
 
 _CHANGES = frozenset({"REVOKE", "MESSAGE_EDIT"})
@@ -266,8 +276,8 @@ _PARTS: Mapping[str, Callable[[Any], tuple[str, Json, Json | None]]] = {
     "reactionMessage": _reaction,
     **dict.fromkeys([f"pollCreationMessage{v}" for v in ("", "V2", "V3", "V5", "V6")], _poll),
     "protocolMessage": _change,
-    "buttonsResponseMessage": _chosen("selectedButtonID", "selectedDisplayText"),
-    "templateButtonReplyMessage": _chosen("selectedID", "selectedDisplayText"),
+    "buttonsResponseMessage": _button,
+    "templateButtonReplyMessage": _template_button,
     "listResponseMessage": _list_line,
 }
 

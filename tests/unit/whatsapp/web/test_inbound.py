@@ -79,14 +79,24 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "button": (
         {"buttonsResponseMessage": {"selectedButtonID": "yes", "selectedDisplayText": "Yes"}},
+        {"type": "button_reply", "id": "yes", "title": "Yes"},
+    ),
+    "button of a template": (
+        {"templateButtonReplyMessage": {"selectedID": "yes", "selectedDisplayText": "Yes"}},
         {"text": "Yes", "payload": "yes"},
     ),
-    "button in a list": (
+    "line of a list": (
         {"listResponseMessage": {"title": "Finance", "singleSelectReply": {"selectedRowID": "fin"}}},
-        {"text": "Finance", "payload": "fin"},
+        {"type": "list_reply", "id": "fin", "title": "Finance"},
     ),
 }
-TYPES = {"text with more": "text", "video note": "video", "button in a list": "button"}
+TYPES = {
+    "text with more": "text",
+    "video note": "video",
+    "button": "interactive",
+    "button of a template": "button",
+    "line of a list": "interactive",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -150,13 +160,15 @@ def test_an_answer_to_their_own_message_names_it_as_it_was_kept(they: str) -> No
 def test_a_reaction_to_our_message() -> None:
     key = {"remoteJID": LID, "fromMe": False, "ID": "3EB0"}
     inbound = one({"reactionMessage": {"key": key, "text": "❤"}})
-    assert (inbound.type, orjson.loads(inbound.payload), inbound.about) == ("reaction", {"emoji": "❤"}, "3EB0")
+    assert (inbound.type, inbound.about) == ("reaction", "3EB0")
+    assert orjson.loads(inbound.payload) == {"emoji": "❤", "message_id": "3EB0"}
 
 
 def test_a_reaction_that_is_taken_away() -> None:
     key = {"remoteJID": LID, "fromMe": True, "ID": "3A00"}
     inbound = one({"reactionMessage": {"key": key}})
-    assert (orjson.loads(inbound.payload), inbound.about) == ({"emoji": ""}, "5511987654321/3A00")
+    assert orjson.loads(inbound.payload) == {"emoji": "", "message_id": "5511987654321/3A00"}
+    assert inbound.about == "5511987654321/3A00"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +182,12 @@ def test_a_reaction_that_is_taken_away() -> None:
 def test_a_change_of_their_own_message(change: dict[str, Any], type_: str, payload: dict[str, Any]) -> None:
     key = {"remoteJID": LID, "fromMe": True, "ID": "3A00"}
     inbound = one({"protocolMessage": {"key": key, **change}})
-    assert (inbound.type, orjson.loads(inbound.payload), inbound.about) == (type_, payload, "5511987654321/3A00")
+    about = "5511987654321/3A00"
+    assert (inbound.type, orjson.loads(inbound.payload), inbound.about) == (
+        type_,
+        {**payload, "message_id": about},
+        about,
+    )
 
 
 def test_a_file_has_what_it_takes_to_fetch_it_and_no_more() -> None:
