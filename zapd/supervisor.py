@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -28,6 +28,19 @@ class Service(Protocol):
 
     async def stop(self) -> None:
         """Make `run` return soon; returns when the part holds nothing any more."""
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """A service that keeps a process of its own alive and says how that one is: it starts it anew without an end."""
+
+    @property
+    def child_up(self) -> bool:
+        """Whether the process answers."""
+
+    @property
+    def child_restarts(self) -> int:
+        """How often it died."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +102,16 @@ class Supervisor:
 
     def status(self) -> dict[str, dict[str, object]]:
         """Per service: whether it is up, how often it was restarted, and why it failed."""
-        return {
-            child.service.name: {
-                "up": child.failed is None and child.task is not None and not child.task.done(),
-                "restarts": child.restarts,
-                "failed": child.failed,
-            }
-            for child in self._children
-        }
+        return {child.service.name: self._status_of(child) for child in self._children}
+
+    @staticmethod
+    def _status_of(child: _Child) -> dict[str, object]:
+        up = child.failed is None and child.task is not None and not child.task.done()
+        restarts = child.restarts
+        if isinstance(child.service, Keeper):
+            up = up and child.service.child_up
+            restarts += child.service.child_restarts
+        return {"up": up, "restarts": restarts, "failed": child.failed}
 
     async def _keep_running(self, child: _Child) -> None:
         while not child.stopping:

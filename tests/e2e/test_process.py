@@ -55,7 +55,7 @@ async def test_hup_takes_a_new_configuration_and_keeps_the_old_one_when_the_new_
     slots = 'zapd_pool_slots{queue="message:send"}'
     await shows(daemon, slots, 5)
 
-    daemon.config.write_text(FAST + QUEUE.format(7))
+    daemon.config.write_text(FAST + QUEUE.format(7) + "[limits]\nsession_per_minute = 120\nsession_burst = 3\n")
     daemon.signal(signal.SIGHUP)
     await eventually(lambda: logged(daemon, "config.reloaded"))
     await shows(daemon, slots, 7)
@@ -69,6 +69,8 @@ async def test_hup_takes_a_new_configuration_and_keeps_the_old_one_when_the_new_
     assert await metric(daemon, slots) == 7
 
     connection = (await daemon.connect())["id"]
+    limits = (await daemon.call("GET", f"/connections/{connection}"))[1]["limits"]
+    assert (limits["per_minute"], limits["burst"]) == (120, 3)
     await daemon.send(connection, "still works")
     await eventually(lambda: arrived(daemon, connection))
 

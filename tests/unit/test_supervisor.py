@@ -79,6 +79,21 @@ async def test_a_crashed_part_runs_again_and_the_others_do_not_notice() -> None:
     await tree.stop()
 
 
+async def test_a_part_that_keeps_a_process_is_up_when_that_answers() -> None:
+    class Keeps(Part):
+        child_up = False
+        child_restarts = 7
+
+    keeper = Keeps("a", [], crashes=1)
+    tree = supervisor(keeper)
+    await tree.start()
+    await eventually(lambda: len(keeper.story) == 2)
+    assert tree.status()["a"] == {"up": False, "restarts": 8, "failed": None}
+    keeper.child_up = True
+    assert tree.status()["a"]["up"] is True
+    await tree.stop()
+
+
 async def test_a_part_past_its_budget_is_marked_failed_and_told_once() -> None:
     story: list[str] = []
     failures: list[tuple[str, str]] = []

@@ -72,6 +72,9 @@ def retry(
     else:
         answer = _retry_all(api, out, {**wanted, "ids": list(ids) or None, "rate": rate})
     last = f"; the last one starts at {answer['last_at']}" if answer.get("last_at") else ""
+    moved = answer["retried"] + answer["passed"]
+    if moved < len(set(ids)):
+        raise click.ClickException(f"{len(set(ids)) - moved} of them are no dead letters; {moved} were retried")
     out.said(answer, f"{answer['retried']} retried, {answer['passed']} had moved on{last}")
 
 

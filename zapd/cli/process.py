@@ -65,6 +65,18 @@ def import_aiohttp() -> None:
 @json_option
 def check_config(config: Path | None, state_dir: Path | None, as_json: bool) -> None:
     """Read the configuration and name every wrong key. Exit code 78 when there is one."""
+    from zapd.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        _check(config, state_dir)
+    except ConfigError as error:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "problems": list(error.problems)}, ensure_ascii=False))
+        raise
+    click.echo('{"ok": true}' if as_json else "the configuration is right")
+
+
+def _check(config: Path | None, state_dir: Path | None) -> None:
     from zapd.config import load  # noqa: PLC0415
 
     found = load(config, environ=os.environ, overrides=overrides(state_dir))
@@ -76,7 +88,6 @@ def check_config(config: Path | None, state_dir: Path | None, as_json: bool) -> 
 
         if problems := asyncio.run(problems_of_file(found)):
             raise ConfigError(*problems)
-    click.echo('{"ok": true}' if as_json else "the configuration is right")
 
 
 @click.command()

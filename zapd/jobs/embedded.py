@@ -63,8 +63,15 @@ class EmbeddedRedis:
         self._binary = find_binary(binary)
         self._stopping = asyncio.Event()
         self._failed_starts = 0
+        self._answered = False
+        self.child_restarts = 0
         self._pid: int | None = None
         self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def child_up(self) -> bool:
+        """Whether a server runs that has answered."""
+        return self._pid is not None and self._answered
 
     @property
     def url(self) -> str:
@@ -75,6 +82,7 @@ class EmbeddedRedis:
         end = time.monotonic() + within
         while time.monotonic() < end and not self._stopping.is_set():
             if await self._ask_pid():
+                self._answered = True
                 return True
             await asyncio.sleep(0.01)
         return False
@@ -130,9 +138,10 @@ class EmbeddedRedis:
         was_up = answered.done() and answered.result()
         answered.cancel()
         await asyncio.gather(answered, return_exceptions=True)
-        self._pid = None
+        self._pid, self._answered = None, False
         if self._stopping.is_set():
             return
+        self.child_restarts += 1
         log.error("redis.died", code=code, was_up=was_up, last_words=self._last_words())
         self._failed_starts = 0 if was_up else min(self._failed_starts + 1, _MOST_FAILED)
         if self._failed_starts == _SET_ASIDE_AFTER:
@@ -175,12 +184,13 @@ class EmbeddedRedis:
                 os.close(lock)
                 return
             await asyncio.sleep(0.02)
+        self._answered = True
         log.info("redis.adopted", pid=self._pid)
         # Nothing tells us of the end of a process that is not our child.
         while self._pid is not None and not self._stopping.is_set() and _signal(self._pid, 0):
             await asyncio.sleep(_LOOK_EVERY)
         if not self._stopping.is_set():
-            self._pid = None
+            self._pid, self._answered = None, False
 
     async def _ask_pid(self) -> int | None:
         client: Redis = connect(self.url, name="zapd:probe", connections=1, timeout=1.0)

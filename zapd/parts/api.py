@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable
 
 from zapd.cron import Cron
 from zapd.operations import Operations
@@ -74,7 +75,7 @@ class Api:
                 *of_dashboard(basis, storage, keyring),
                 given(need.TENANTS, storage.tenants),
                 given(need.PRIVACY, privacy.rules),
-                *of_accounts(basis, storage, accounts, messages, operations),
+                *of_accounts(storage, engine, accounts, messages, operations),
                 *of_media(storage, media),
                 *of_webhooks(storage, webhooks, operations),
                 *of_hub(basis, storage, hub),
@@ -119,11 +120,9 @@ def of_dashboard(basis: Basis, storage: Storage, keyring: Keyring) -> list[Given
 
 
 def of_accounts(
-    basis: Basis, storage: Storage, accounts: Accounts, messages: Messages, operations: Operations
+    storage: Storage, engine: Engine, accounts: Accounts, messages: Messages, operations: Operations
 ) -> list[Given]:
     """For connections, their messages, and the sandbox."""
-    limits = basis.config.limits
-    pace_of_sessions = SessionPace(per_minute=limits.session_per_minute, burst=limits.session_burst)
     return [
         given(need.MESSAGING, messages.messaging),
         given(need.INTAKE, messages.receiver.intake),
@@ -138,9 +137,19 @@ def of_accounts(
         given(need.CONNECTIONS, storage.connections),
         given(need.MESSAGES, storage.messages),
         given(need.NEXT_SEND_AT, operations.next_send_at),
-        given(need.SESSION_PACE, pace_of_sessions),
+        given(need.SESSION_PACE, session_pace(engine)),
         given(need.SANDBOX, accounts.sandbox),
     ]
+
+
+def session_pace(engine: Engine) -> Callable[[], SessionPace]:
+    """The pace of sessions as it is now: HUP and operators change it."""
+
+    def now() -> SessionPace:
+        sends = engine.settings["message:send"]
+        return SessionPace(per_minute=round(sends.lane_rate_per_minute or 0), burst=sends.lane_burst)
+
+    return now
 
 
 def of_media(storage: Storage, media: Media) -> list[Given]:

@@ -235,7 +235,7 @@ async def existing(request: web.Request) -> Connection:
 
 async def shown(request: web.Request, connection: Connection) -> ConnectionAnswer:
     """As the API shows it."""
-    pace = request.app[need.SESSION_PACE]
+    pace = request.app[need.SESSION_PACE]()
     try:
         next_at = await request.app[need.NEXT_SEND_AT](connection)
     except Unavailable:

@@ -76,12 +76,24 @@ async def test_it_keeps_its_data_in_a_private_place_and_ends_with_us(start: Star
 async def test_it_comes_back_after_a_kill(start: Start) -> None:
     server = await start()
     pid = await server_pid(server)
+    assert (server.child_up, server.child_restarts) == (True, 0)
     os.kill(pid, signal.SIGKILL)
     await eventually(lambda: not alive(pid), within=20)
 
+    await eventually(lambda: server.child_restarts == 1, within=20)
     assert await server.ready()
 
     assert await server_pid(server) != pid
+    assert server.child_up
+
+
+async def test_one_that_cannot_start_is_tried_again_and_shown_as_down(tmp_path: Path) -> None:
+    server = EmbeddedRedis(directory=tmp_path / "s", binary="false")
+    running = asyncio.create_task(server.run(), name="redis")
+    await eventually(lambda: server.child_restarts >= 2, within=20)
+    assert not server.child_up
+    await server.stop()
+    await running
 
 
 async def test_a_server_that_a_killed_zapd_left_is_taken_over_and_stopped(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ async def test_queues_are_paused_and_resumed(daemon: Daemon) -> None:
     assert (await asked(daemon, "queues", "resume"))["paused"] == []
     assert (await zapd(daemon, "queues", "clean"))[0] == 0
     assert (await zapd(daemon, "dead", "retry", "--queue", "message:send"))[0] == 0
+    assert (await zapd(daemon, "dead", "retry", "job_nobody"))[0] == 1
     assert (await zapd(daemon, "dead", "purge"))[0] == 64
     assert (await zapd(daemon, "dead", "purge", "--all"))[0] == 0
 

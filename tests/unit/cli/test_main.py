@@ -1,5 +1,6 @@
 """What the command line does before it talks to anybody."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,10 @@ def test_a_wrong_configuration_is_78_and_names_every_key(tmp_path: Path, capsys:
     told = capsys.readouterr().err
     assert "http.listen" in told
     assert "limits.session_burst" in told
+    assert main(["check-config", "--config", str(file), "--json"]) == BAD_CONFIG
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] is False
+    assert [problem.split(" ")[0] for problem in answer["problems"]] == ["http.listen", "limits.session_burst"]
 
 
 def test_a_right_configuration_is_0(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,7 @@ CAPABILITIES: web.AppKey[Callable[[Connection], frozenset[str]]] = web.AppKey("c
 LIMITS_LEFT: web.AppKey[Callable[[Connection], Awaitable[dict[str, Any]]]] = web.AppKey("limits_left")
 CONNECTIONS = web.AppKey("connections", ConnectionRows)
 SANDBOX = web.AppKey("sandbox", Sandbox)
-SESSION_PACE = web.AppKey("session_pace", SessionPace)
+#: As it is now: a reload or an operator may change it.
+SESSION_PACE: web.AppKey[Callable[[], SessionPace]] = web.AppKey("session_pace")
 #: When the connection's next message may leave (ms); None: at once.
 NEXT_SEND_AT: web.AppKey[Callable[[Connection], Awaitable[int | None]]] = web.AppKey("next_send_at")
