@@ -18,6 +18,7 @@ from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
 from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
+from zapd.store.parked import ParkedStore
 from zapd.webhooks.metrics import WebhookMetrics
 from zapd.whatsapp.metrics import SessionMetrics
 
@@ -71,6 +72,7 @@ class SqlSamples:
         *,
         connections: ConnectionStore,
         messages: MessageStore,
+        parked: ParkedStore,
         outbox_rows: OutboxStore,
         deliveries: DeliveryStore,
         endpoints: EndpointStore,
@@ -81,6 +83,7 @@ class SqlSamples:
     ) -> None:
         self._connections = connections
         self._messages = messages
+        self._parked = parked
         self._outbox_rows = outbox_rows
         self._deliveries = deliveries
         self._endpoints = endpoints
@@ -95,7 +98,7 @@ class SqlSamples:
 
     async def messages(self) -> None:
         """`zapd_messages_held`, `zapd_receipts_parked`."""
-        held, parked = await self._messages.held_count(), await self._messages.parked_count()
+        held, parked = await self._messages.held_count(), await self._parked.count()
         self._message_metrics.sampled(held=held, parked=parked)
 
     async def outbox(self) -> None:

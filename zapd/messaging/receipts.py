@@ -11,7 +11,8 @@ from zapd.messaging.metrics import MessageMetrics
 from zapd.model.message import ONLY, RANK, Direction, Message, MessageStatus, receipt_from
 from zapd.model.webhook import Severity
 from zapd.store.commands import Change
-from zapd.store.messages import MessageStore, ParkedReceipt
+from zapd.store.messages import MessageStore
+from zapd.store.parked import ParkedReceipt, ParkedStore
 from zapd.whatsapp.transport import Receipt
 
 Steps = Mapping[MessageStatus, Receipt]  # those that came in together
@@ -29,12 +30,14 @@ class Receipts:
         self,
         *,
         messages: MessageStore,
+        parked: ParkedStore,
         announcer: Announcer,
         commit: Commit,
         now_ms: Callable[[], int],
         metrics: MessageMetrics,
     ) -> None:
         self._messages = messages
+        self._parked = parked
         self._announcer = announcer
         self._commit = commit
         self._now_ms = now_ms
@@ -75,11 +78,11 @@ class Receipts:
 
     async def apply_parked(self, message: Message, provider_id: str) -> None:
         """Apply the receipts that came before the message knew this provider id."""
-        parked = await self._messages.parked_for(message.tenant, message.connection_id, provider_id)
+        parked = await self._parked.of(message.tenant, message.connection_id, provider_id)
         for receipt, steps in _moves([_unparked(row, message.id) for row in parked]):
             await self._advance(message, receipt, steps)
         for row in parked:
-            await self._commit(self._messages.unparked(row.tenant, row.connection_id, provider_id, row.status))
+            await self._commit(self._parked.removed(row.tenant, row.connection_id, provider_id, row.status))
 
     async def _find(self, tenant: str, connection_id: str, receipt: Receipt) -> Message | None:
         expected = self._expected.pop((tenant, connection_id, receipt.provider_id), None)
@@ -102,7 +105,7 @@ class Receipts:
             error=receipt.detail,
             created_at=self._now_ms(),
         )
-        await self._commit(self._messages.parked(parked))
+        await self._commit(self._parked.added(parked))
 
     async def _advance(self, message: Message, receipt: Receipt, steps: Steps, then: Sequence[Change] = ()) -> bool:
         current: Message | None = message

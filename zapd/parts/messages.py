@@ -37,7 +37,12 @@ class Messages:
             transport_of=wires.transport_of,
         )
         self.receipts = Receipts(
-            messages=storage.messages, announcer=announcer, commit=commit, now_ms=now_ms, metrics=self.metrics
+            messages=storage.messages,
+            parked=storage.parked,
+            announcer=announcer,
+            commit=commit,
+            now_ms=now_ms,
+            metrics=self.metrics,
         )
         self.contacts = Contacts(
             rows=storage.contacts,

@@ -26,6 +26,7 @@ from zapd.store.media import MediaStore
 from zapd.store.messages import MessageStore
 from zapd.store.metrics import StoreMetrics
 from zapd.store.outbox import OutboxStore
+from zapd.store.parked import ParkedStore
 from zapd.store.purge import Purge
 from zapd.store.quarantine import QuarantineStore
 from zapd.store.reader import Reader
@@ -64,6 +65,7 @@ class Storage:
         self.peers = PeerStore(database=database, reader=reader)
         self.credentials = CredentialStore(database=database, reader=reader, vault=vault)
         self.messages = MessageStore(database=database, reader=reader)
+        self.parked = ParkedStore(database=database, reader=reader)
         self.conversations = ConversationStore(database=database, read=self.messages.of)
         self.events = EventStore(database=database, reader=reader)
         self.endpoints = EndpointStore(database=database, reader=reader, vault=vault)

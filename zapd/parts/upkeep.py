@@ -104,6 +104,7 @@ def sampler(
     sql = SqlSamples(
         connections=storage.connections,
         messages=storage.messages,
+        parked=storage.parked,
         outbox_rows=storage.outbox,
         deliveries=storage.deliveries,
         endpoints=storage.endpoints,

@@ -43,6 +43,11 @@ class Database:
             self._engine = SqliteEngine(path=self._path)
             self.dialect = sqlite.dialect(paramstyle="qmark")
 
+    @property
+    def shared(self) -> bool:
+        """Whether other daemons may write to it at the same time."""
+        return self._path is None
+
     def link(self, name: str) -> Link:
         """A connection of its own for hot work. The taker closes it; `name` names its thread."""
         if self._path is not None:

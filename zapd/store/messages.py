@@ -1,4 +1,4 @@
-"""Messages, and the receipts that came before their message was known."""
+"""Messages, in and out."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -7,11 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from zapd.model.message import Direction, Message, MessageStatus
-from zapd.records import record
-from zapd.store.commands import Change, Delete, Insert, Lookup, Row, Update, among, by_key, matching, word
+from zapd.store.commands import Change, Insert, Lookup, Row, Update, among, by_key, matching, word
 from zapd.store.database import Database
 from zapd.store.reader import Reader
-from zapd.store.tables import ATTENTION, messages, parked_receipts
+from zapd.store.tables import ATTENTION, messages
 
 S = MessageStatus
 _M = messages.c
@@ -50,31 +49,6 @@ _BY_PROVIDER_ID = Lookup(
     # IS NOT NULL lets the partial index be used.
     source=lambda v: v.join(messages, sa.and_(*matching(messages, v, _PROVIDER), _M.provider_id.is_not(None))),
 )
-
-_P = parked_receipts.c
-_PARKED_KEY = (_P.tenant, _P.connection_id, _P.provider_id, _P.status)
-_PARKED = Insert(
-    table=parked_receipts,
-    columns=(*_PARKED_KEY, _P.at, _P.error_code, _P.error, _P.created_at),
-    key=4,
-    when_there="skip",
-)
-_UNPARKED = Delete(table=parked_receipts, columns=_PARKED_KEY, key=4)
-_PARKED_FOR = by_key(parked_receipts, _PARKED_KEY[:3])
-
-
-@record
-class ParkedReceipt:
-    """A receipt whose provider id no message has yet. Times in milliseconds since 1970 UTC."""
-
-    tenant: str
-    connection_id: str
-    provider_id: str
-    status: str
-    at: int
-    error_code: str | None
-    error: str | None
-    created_at: int
 
 
 @cache  # at most one for each pair of states and set of fields that the code asks for
@@ -194,32 +168,10 @@ class MessageStore:
         query: sa.Select[Any] = sa.select(_M.status, sa.func.count()).where(_M.tenant == tenant, ATTENTION)
         return {MessageStatus(status): n for status, n in await self._database.fetch(query.group_by(_M.status))}
 
-    async def parked_count(self) -> int:
-        """How many receipts of all tenants wait for their message."""
-        return int((await self._database.fetch(sa.select(sa.func.count()).select_from(parked_receipts)))[0][0])
-
     async def counts(self, tenant: str) -> dict[MessageStatus, int]:
         """How many messages are in each status. Reads the whole table: for people, not for loops."""
         query: sa.Select[Any] = sa.select(_M.status, sa.func.count()).where(_M.tenant == tenant).group_by(_M.status)
         return {MessageStatus(status): count for status, count in await self._database.fetch(query)}
-
-    @staticmethod
-    def parked(receipt: ParkedReceipt) -> Change:
-        """Keep a receipt until its message is known; a second one of the same status is dropped."""
-        r = receipt
-        key = (r.tenant, r.connection_id, r.provider_id, str(r.status))
-        return Change(_PARKED, (*key, r.at, r.error_code, r.error, r.created_at))
-
-    @staticmethod
-    def unparked(tenant: str, connection_id: str, provider_id: str, status: str) -> Change:
-        """A parked receipt was applied."""
-        return Change(_UNPARKED, (tenant, connection_id, provider_id, str(status)))
-
-    async def parked_for(self, tenant: str, connection_id: str, provider_id: str) -> list[ParkedReceipt]:
-        """The parked receipts of a provider id, the oldest first."""
-        rows = await self._reader.many(_PARKED_FOR, (tenant, connection_id, provider_id))
-        names = [column.name for column in parked_receipts.c]
-        return sorted((ParkedReceipt(**dict(zip(names, row, strict=True))) for row in rows), key=lambda r: r.at)
 
 
 def _new(m: Message) -> tuple[Any, ...]:

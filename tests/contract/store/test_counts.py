@@ -14,7 +14,8 @@ from zapd.store.connections import ConnectionStore
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
-from zapd.store.messages import MessageStore, ParkedReceipt
+from zapd.store.messages import MessageStore
+from zapd.store.parked import ParkedReceipt, ParkedStore
 from zapd.store.reader import Reader
 from zapd.store.tables import ATTENTION, UNDELIVERED, deliveries, messages
 from zapd.store.vault import Vault
@@ -41,6 +42,7 @@ async def test_held_messages_and_parked_receipts_are_counted(
     store = MessageStore(database=database, reader=reader)
     for number, status in enumerate([MessageStatus.HELD, MessageStatus.DLQ, MessageStatus.READ, MessageStatus.HELD]):
         await writer.commit(store.added(message(f"msg_{number}", tenant=f"t{number}", status=status)))
+    waiting = ParkedStore(database=database, reader=reader)
     parked = ParkedReceipt(
         tenant="t1",
         connection_id="con_1",
@@ -51,10 +53,10 @@ async def test_held_messages_and_parked_receipts_are_counted(
         error=None,
         created_at=1,
     )
-    await writer.commit(store.parked(parked))
+    await writer.commit(waiting.added(parked))
 
     assert await store.held_count() == 2
-    assert await store.parked_count() == 1
+    assert await waiting.count() == 1
 
 
 async def test_deliveries_are_counted_but_the_delivered_ones(

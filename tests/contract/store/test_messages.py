@@ -9,7 +9,7 @@ from zapd.errors import Conflict, InvalidInput
 from zapd.model.message import Direction, receipt_from
 from zapd.model.message import MessageStatus as S
 from zapd.store.database import Database
-from zapd.store.messages import MessageStore, ParkedReceipt
+from zapd.store.messages import MessageStore
 from zapd.store.reader import Reader
 from zapd.store.writer import Writer
 
@@ -120,30 +120,6 @@ async def test_messages_are_counted_by_status(writer: Writer, messages: MessageS
     await writer.commit(messages.claimed(TENANT, "msg_2", NOW + 100))
 
     assert await messages.counts(TENANT) == {S.QUEUED: 1, S.SENDING: 2}
-
-
-async def test_early_receipts_wait_for_their_message(writer: Writer, messages: MessageStore) -> None:
-    def parked(status: S, at: int) -> ParkedReceipt:
-        return ParkedReceipt(
-            tenant=TENANT,
-            connection_id="con_1",
-            provider_id="wamid.1",
-            status=status,
-            at=at,
-            error_code=None,
-            error=None,
-            created_at=NOW,
-        )
-
-    await writer.commit(messages.parked(parked(S.READ, NOW + 2)))
-    await writer.commit(messages.parked(parked(S.DELIVERED, NOW + 1)))
-    assert await writer.commit(messages.parked(parked(S.READ, NOW + 9))) is None
-
-    waiting = await messages.parked_for(TENANT, "con_1", "wamid.1")
-    assert [(r.status, r.at) for r in waiting] == [("delivered", NOW + 1), ("read", NOW + 2)]
-
-    await writer.commit(messages.unparked(TENANT, "con_1", "wamid.1", S.DELIVERED))
-    assert [r.status for r in await messages.parked_for(TENANT, "con_1", "wamid.1")] == ["read"]
 
 
 async def test_readers_at_one_time_each_get_their_own_row(

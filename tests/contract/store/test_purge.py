@@ -15,8 +15,9 @@ from zapd.store.idempotency import IdempotencyStore
 from zapd.store.inbox import InboxStore
 from zapd.store.ledger import LedgerEntry, LedgerStore
 from zapd.store.media import MediaStore
-from zapd.store.messages import MessageStore, ParkedReceipt
+from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
+from zapd.store.parked import ParkedReceipt, ParkedStore
 from zapd.store.purge import SLICE, Purge
 from zapd.store.reader import Reader
 from zapd.store.schedules import ScheduleStore
@@ -88,7 +89,7 @@ async def test_a_body_stays_until_it_was_processed(
     assert await inbox.get(TENANT, "inb_1") is not None
 
 
-def _aged(at: int) -> Sequence[tuple[str, Change]]:
+def _aged(waiting: ParkedStore, at: int) -> Sequence[tuple[str, Change]]:
     parked = ParkedReceipt(
         tenant=TENANT,
         connection_id="con_1",
@@ -111,16 +112,19 @@ def _aged(at: int) -> Sequence[tuple[str, Change]]:
     )
     return (
         ("idempotency", IdempotencyStore.claimed(TENANT, "send:con_1", f"key-{at}", b"", b"", at)),
-        ("parked_receipts", MessageStore.parked(parked)),
+        ("parked_receipts", waiting.added(parked)),
         ("sandbox_ledger", LedgerStore.added(entry)),
         ("cron_fires", ScheduleStore.claimed(TENANT, "cleanup", at, at)),
     )
 
 
-async def test_what_is_only_remembered_goes_by_age(writer: Writer, purge: Purge) -> None:
-    await writer.commit_all([change for at in (OLD, LIMIT) for _, change in _aged(at)])
+async def test_what_is_only_remembered_goes_by_age(
+    writer: Writer, reader: Reader, database: Database, purge: Purge
+) -> None:
+    waiting = ParkedStore(database=database, reader=reader)
+    await writer.commit_all([change for at in (OLD, LIMIT) for _, change in _aged(waiting, at)])
 
-    for table, _ in _aged(OLD):
+    for table, _ in _aged(waiting, OLD):
         assert await purge.purge(table, LIMIT) == 1
         assert await purge.purge(table, LIMIT) == 0
 

@@ -59,6 +59,7 @@ async def test_what_another_daemon_applied_meanwhile_is_told_once(world: World, 
     """What is kept in memory of a message that was just sent is behind the truth then."""
     other = Receipts(
         messages=world.messages,
+        parked=world.parked,
         announcer=world.announcer,
         commit=world.outbox.commit,
         now_ms=world.clock.now_ms,
@@ -189,7 +190,7 @@ async def test_a_receipt_of_a_message_that_nobody_knows_is_parked(world: World) 
     await world.connect()
     await world.tell(receipt(S.DELIVERED, "P-unknown"))
     await world.tell(receipt(S.DELIVERED, "P-unknown"))
-    (parked,) = await world.messages.parked_for("default", "con_1", "P-unknown")
+    (parked,) = await world.parked.of("default", "con_1", "P-unknown")
     assert (parked.status, parked.at) == (S.DELIVERED, NOW)
 
 
@@ -233,7 +234,7 @@ async def test_early_receipts_wait_for_the_answer(world: World, order: tuple[S, 
     assert message.status is S.READ
     assert (message.delivered_at, message.read_at) == (NOW + 10, NOW + 20)
     assert await progress(world, submitted) == ["sent", "delivered", "read"]
-    assert await world.messages.parked_for("default", "con_1", "P1") == []
+    assert await world.parked.of("default", "con_1", "P1") == []
 
 
 async def test_an_early_failure_waits_too(world: World) -> None:
@@ -278,7 +279,7 @@ async def test_what_was_parked_is_applied_though_the_sender_died_before_it_looke
     await world.connect()
     submitted = await world.submit()
     job = await world.job(submitted)
-    monkeypatch.setattr(world.messages, "parked_for", _died)
+    monkeypatch.setattr(world.parked, "of", _died)
 
     async def early(_: object) -> None:
         await world.tell(receipt(S.READ))

@@ -37,7 +37,7 @@ async def lead(world: World, early: list[list[S]], late: list[list[S]], *, named
     highest = max([S.SENT, *[status for body in early + late for status in body]], key=RANK.__getitem__)
     assert await world.status(submitted.id) is highest
     assert await world.story(submitted.id) == ["sending", *STEPS[: RANK[highest]]]
-    assert await world.messages.parked_for("default", "con_1", provider_id) == []
+    assert await world.parked.of("default", "con_1", provider_id) == []
 
 
 def test_receipts_lead_to_the_highest_rank_and_each_step_is_told_once_in_order(

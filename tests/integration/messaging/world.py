@@ -59,6 +59,7 @@ from zapd.store.inbox import InboxStore
 from zapd.store.media import MediaStore
 from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
+from zapd.store.parked import ParkedStore
 from zapd.store.reader import Reader
 from zapd.store.vault import Vault
 from zapd.store.windows import WindowStore
@@ -195,6 +196,7 @@ class World:
         self.connections = ConnectionStore(database=database, reader=self.reader, vault=vault)
         self.credentials = CredentialStore(database=database, reader=self.reader, vault=vault)
         self.messages = MessageStore(database=database, reader=self.reader)
+        self.parked = ParkedStore(database=database, reader=self.reader)
         self.events = EventStore(database=database, reader=self.reader)
         self.endpoints = EndpointStore(database=database, reader=self.reader, vault=vault)
         self.deliveries = DeliveryStore(database=database, reader=self.reader)
@@ -258,7 +260,12 @@ class World:
             transport_of=lambda _tenant, _connection_id: "sandbox",
         )
         self.receipts = Receipts(
-            messages=self.messages, announcer=self.announcer, commit=commit, now_ms=now_ms, metrics=metrics
+            messages=self.messages,
+            parked=self.parked,
+            announcer=self.announcer,
+            commit=commit,
+            now_ms=now_ms,
+            metrics=metrics,
         )
         enclosing = Enclosing(messages=self.messages, files_of=self.library.files_of)
         self.contacts = Contacts(
