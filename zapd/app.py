@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from zapd import __version__, first_start
 from zapd.config import Config
+from zapd.config.reload import needs_restart
 from zapd.events.desk import Desk
 from zapd.ids import Ids
 from zapd.janitor import Janitor
@@ -234,6 +235,7 @@ class App:
         await self._storage.writer.commit(self._storage.tenants.ensured(DEFAULT_TENANT, "operator", now_ms()))
         await self._webhooks.open()
         await self._hub.open()
+        await self._cron.open()
         if self._engine.embedded is not None and not await self._engine.embedded.ready():
             log.error("redis.not_ready")
 
@@ -272,9 +274,17 @@ class App:
         await self._engine.close()
 
     def apply(self, config: Config) -> None:
-        """Take from a new configuration what can change while running: the queues that exist."""
+        """Take from a new configuration what can change while running: queues that exist, schedules for them."""
+        later = needs_restart(self._config, config)
+        wanted = upkeep.schedules_of(config)
+        known = {
+            name: each for name, each in wanted.items() if not each[1].queue or each[1].queue in self._config.queues
+        }
+        later += [f"schedules.{name}" for name in wanted if name not in known]
+        if later:
+            log.warning("config.needs_restart", keys=later)
         self._engine.apply(config)
-        self._cron.configure(upkeep.schedules_of(config))
+        self._cron.configure(known)
         self._metrics.reload_at.set_to_current_time()
 
     def reloaded(self, *, ok: bool) -> None:

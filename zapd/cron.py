@@ -100,6 +100,10 @@ class Cron:
         self._stopping = False
         metrics.overdue.set_function(self._overdue)
 
+    async def open(self) -> None:
+        """The file's schedules are there. Raises Unavailable."""
+        await self._sync()
+
     # --- a Service ---
 
     async def run(self) -> None:

@@ -71,3 +71,7 @@ class ConfigError(ZapdError):
 
 class Unavailable(ZapdError):
     """A resource this needs is away at the moment."""
+
+    def __init__(self, message: str | None = None, *, told: str | None = None) -> None:
+        super().__init__(message)
+        self.told = told or str(self)  #: what a caller hears; the message may hold addresses, for the log

@@ -68,6 +68,13 @@ async def test_hup_takes_a_new_configuration_and_keeps_the_old_one_when_the_new_
     await shows(daemon, "zapd_config_last_reload_successful", 0)
     assert await metric(daemon, slots) == 7
 
+    new = '[queues."new:one"]\naction = "noop"\n[schedules.often]\nevery = "1s"\nqueue = "new:one"\n'
+    daemon.config.write_text(FAST + QUEUE.format(7) + new)
+    daemon.signal(signal.SIGHUP)
+    (later,) = await eventually(lambda: logged(daemon, "config.needs_restart"))
+    assert later["keys"] == ["queues.new:one", "schedules.often"]
+    assert (await daemon.call("GET", "/schedules/often"))[0] == 404  # its jobs would go nowhere
+
     connection = (await daemon.connect())["id"]
     limits = (await daemon.call("GET", f"/connections/{connection}"))[1]["limits"]
     assert (limits["per_minute"], limits["burst"]) == (120, 3)

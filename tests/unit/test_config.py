@@ -258,6 +258,7 @@ def test_every_problem_is_named_at_once(file: Path) -> None:
     [
         ("[limits]\nsession_burst = 0", "limits.session_burst = 0: should be greater than or equal to 1"),
         ("[limits]\nsesion_burst = 5", "limits.sesion_burst: unknown key; did you mean session_burst?"),
+        ("[jobs]\nmax_in_flight = true", "jobs.max_in_flight = true: should be a number, not true or false"),
         ("[limtis]\nsession_burst = 5", "limtis.session_burst: unknown section; did you mean limits?"),
         ("limits = 5", "limits: should be a section with keys, not a value"),
         ("queues = 5", 'queues: should be sections such as [queues."billing:check"]'),

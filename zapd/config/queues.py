@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from zapd.config.values import Duration, HttpUrl, Rate, duration, none_if_empty
+from zapd.config.values import Duration, HttpUrl, Integer, Rate, duration, none_if_empty
 
 ACTIONS = ("noop", "webhook", "listener")  #: what a job of an operator's own queue can do; flows come later
 LISTENER = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 NAME = r"^[a-z][a-z0-9_.-]*(:[a-z0-9_.-]+)*$"  #: no braces: the name is the hash tag of the queue's Redis keys
 MAX_NAME = 64
 
-Count = Annotated[int, Field(ge=1, le=10_000)]
+Count = Annotated[Integer, Field(ge=1, le=10_000)]
 
 
 def _maybe_count(value: object) -> object:
@@ -41,7 +41,7 @@ class RetryRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    attempts: Annotated[int, Field(ge=1, le=100)] | None = None
+    attempts: Annotated[Integer, Field(ge=1, le=100)] | None = None
     backoff: Annotated[float | None, BeforeValidator(_duration_or_none)] = None
 
     @model_validator(mode="before")
@@ -69,7 +69,7 @@ class QueueConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    priority: Annotated[int, Field(ge=1, le=10)] = 5
+    priority: Annotated[Integer, Field(ge=1, le=10)] = 5
     """1 to 10; the higher is the more urgent."""
     concurrency: Count = 5
     """Jobs at once that the pool falls back to when the queue is short."""
@@ -77,7 +77,7 @@ class QueueConfig(BaseModel):
     """Jobs at once that the pool grows to while the queue is long."""
     clear_within: Annotated[Duration, Field(gt=0)] = 1.0
     """The pool grows while what is ready would take longer than this to work off."""
-    attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    attempts: Annotated[Integer, Field(ge=1, le=100)] = 3
     """Tries in all; after the last one the job is a dead letter."""
     backoff: Duration = 2.0
     """Wait after the first failure."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from zapd.config.values import CronLine, Duration, none_if_empty
+from zapd.config.values import CronLine, Duration, Integer, none_if_empty
 from zapd.model.timetable import check_zone, misfire_of
 
 MIN_EVERY = 1.0  #: seconds
@@ -45,7 +45,7 @@ class ScheduleConfig(BaseModel):
     """The job's kind."""
     lane: Annotated[str, Field(max_length=200)] = ""
     """The job's lane."""
-    priority: Annotated[Annotated[int, Field(ge=1, le=10)] | None, BeforeValidator(none_if_empty)] = None
+    priority: Annotated[Annotated[Integer, Field(ge=1, le=10)] | None, BeforeValidator(none_if_empty)] = None
     """The job's priority; "" is the queue's."""
     emit: Annotated[str, Field(pattern=r"^([a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*)?$", max_length=100)] = ""
     """The type of the event that happens; or give `queue`."""

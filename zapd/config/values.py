@@ -26,6 +26,15 @@ def none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):  # Python takes `true` for 1
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_no_truth)]
+
+
 def duration(value: object) -> float:
     """Seconds of `250ms`, `30s`, `5m`, `1h` or `7d`. Raises ValueError."""
     found = _NUMBER_UNIT.match(value) if isinstance(value, str) else None

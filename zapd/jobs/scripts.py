@@ -70,13 +70,13 @@ class Scripts:
         await self._client.aclose()
 
     def _unavailable(self, name: str, error: RedisError) -> Unavailable:
-        told = f"Redis, {name}: {type(error).__name__}: {error}"
+        message = f"Redis, {name}: {type(error).__name__}: {error}"
         if isinstance(error, RedisConnectionError | RedisTimeoutError):
             self._metrics.redis_failed()
             self._loaded.clear()  # it may come back as another version
-            return Unavailable(told)
+            return Unavailable(message, told="Redis does not answer at the moment")
         log.error("redis.script_failed", script=name, error=str(error)[:300])
-        return ScriptFailed(told)
+        return ScriptFailed(message, told=f"Redis could not do this ({name}); zapd's log says why")
 
     async def _load(self, name: str) -> tuple[str, str]:
         server = await self._client.info("server")

@@ -35,6 +35,7 @@ SQLITE_PRAGMAS = (
     "PRAGMA journal_size_limit=67108864",  # bytes: what the log is cut to after one long transaction
 )
 _CACHED_STATEMENTS = 512  # preparing a statement of 64 rows costs more than running it
+AWAY = "the database does not answer at the moment"  #: what callers hear; the drivers' words may hold its address
 _SQLITE_ERROR = 1  # SQLite's code for SQL that is wrong, against SQL that could not run now
 
 
@@ -81,7 +82,7 @@ class SqliteLink:
             execute = self._open().execute
         except sqlite3.Error as error:
             self._drop()
-            raise Unavailable(f"SQLite: {error}") from error
+            raise Unavailable(f"SQLite: {error}", told=AWAY) from error
         try:
             statement = next(work)
             while True:
@@ -129,7 +130,7 @@ class PostgresLink:
             fetch = (await self._open()).fetch
         except Exception as error:
             await self.close()
-            raise Unavailable(f"PostgreSQL: {error}") from error
+            raise Unavailable(f"PostgreSQL: {error}", told=AWAY) from error
         try:
             statement = next(work)
             while True:
@@ -171,7 +172,7 @@ def problem_of(error: Exception) -> Exception:
     if isinstance(error, UnicodeEncodeError | OverflowError):
         return InvalidInput(message=_UNFIT)
     if isinstance(error, OSError):
-        return Unavailable(f"SQL: {error}")
+        return Unavailable(f"SQL: {error}", told=AWAY)
     return _from_asyncpg(error) if "asyncpg" in sys.modules else error
 
 
@@ -179,7 +180,7 @@ def _from_sqlite(error: sqlite3.Error) -> Exception:
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict()
     if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != _SQLITE_ERROR:
-        return Unavailable(f"SQLite: {error}")
+        return Unavailable(f"SQLite: {error}", told=AWAY)
     return error
 
 
@@ -200,4 +201,4 @@ def _from_asyncpg(error: Exception) -> Exception:
         asyncpg.InvalidCatalogNameError,
         asyncpg.InvalidAuthorizationSpecificationError,
     )
-    return Unavailable(f"PostgreSQL: {error}") if isinstance(error, away) else error
+    return Unavailable(f"PostgreSQL: {error}", told=AWAY) if isinstance(error, away) else error

@@ -57,7 +57,8 @@ def of_error(error: ZapdError) -> web.Response:
     if status == 500:
         return problem(500)
     fields = error.fields if isinstance(error, InvalidInput) else ()
-    return problem(status, str(error), fields=fields, headers=_headers(error))
+    detail = error.told if isinstance(error, Unavailable) else str(error)
+    return problem(status, detail, fields=fields, headers=_headers(error))
 
 
 def of_http(error: web.HTTPException) -> web.Response:

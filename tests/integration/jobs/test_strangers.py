@@ -1,5 +1,9 @@
 """What lies in Redis and is not zapd's: kept aside with its bytes, in nobody's way."""
 
+import time
+
+import pytest
+
 from tests.integration.jobs.engine import QUEUE, Engine, done, ids, settings
 from tests.support import eventually
 from zapd.jobs.job import Done, Job, Outcome, UnknownKind
@@ -50,6 +54,24 @@ async def test_a_key_of_another_type_is_moved_out_of_the_way(engine: Engine) -> 
     assert ids((await engine.broker.claim(QUEUE, 10)).jobs) == ["next"]
     (kept,) = [name async for name in engine.redis.scan_iter(key(QUEUE, "bad:*").replace("{", "*").replace("}", "*"))]
     assert await engine.redis.get(kept) == b"not a stream"
+
+
+@pytest.mark.parametrize("name", ["r:5", "l:5:x", "e:5", "d", "lv"])
+async def test_a_job_is_not_lost_between_keys_when_one_is_of_another_type(engine: Engine, name: str) -> None:
+    await engine.redis.set(key(QUEUE, name), b"not ours")
+    due = engine.job("due", due_at=time.time_ns() // 1_000_000 + 50)
+    jobs = [engine.job("free"), engine.job("staged", lane="x"), due]
+
+    assert await engine.broker.enqueue(jobs) == [True, True, True]
+
+    claimed: list[str] = []
+
+    async def all_claimed() -> bool:
+        claimed.extend(ids((await engine.broker.claim(QUEUE, 10)).jobs))
+        return len(claimed) == 3
+
+    await eventually(all_claimed)
+    assert (await engine.broker.stats(QUEUE)).quarantined == 1
 
 
 async def test_quarantine_is_bounded(engine: Engine) -> None:

@@ -105,7 +105,7 @@ async def test_a_wrong_item_is_refused_and_the_others_are_taken(daemon: Daemon, 
     wrong = {
         "payload": ['{"kind": "red"}', f'{{"kind": "red", "payload": "{long}"}}', f'{{"payload": {deep}}}'],
         "run_at": ['{"payload": 1, "run_at": "tomorrow"}', '{"payload": 1, "run_at": "2026-01-01T00:00:00"}'],
-        "priority": ['{"payload": 1, "priority": 11}'],
+        "priority": ['{"payload": 1, "priority": 11}', '{"payload": 1, "priority": true}'],
         "kind": ['{"payload": 1, "kind": "green"}', '{"payload": 1}'],
         "paylod": ['{"paylod": 1, "payload": 1}'],
         "body": ['{"payload": NaN}', "{'payload': 1}"],

@@ -9,6 +9,7 @@ from zapd.config.queues import MaybeCount, TenantLimits
 from zapd.config.sections.section import Few, Positive, Section
 from zapd.config.values import (
     CronLine,
+    Integer,
     Rate,
     Size,
 )
@@ -17,7 +18,7 @@ from zapd.config.values import (
 class JobsConfig(Section):
     """The job engine as a whole; each queue has a section of its own."""
 
-    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 400
+    max_in_flight: Annotated[Integer, Field(ge=1, le=1_000_000)] = 400
     """Jobs that run at once in this daemon over all queues; the urgent queues get the slots first."""
     rate: Rate = None
     """Starts of jobs over all queues and daemons, such as "6000/min"; "" for no limit."""

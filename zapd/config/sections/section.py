@@ -4,14 +4,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zapd.config.values import (
-    Duration,
-)
+from zapd.config.values import Duration, Integer
 
 Positive = Annotated[Duration, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Few = Annotated[int, Field(ge=1, le=10_000)]
-Whole = Annotated[int, Field(ge=0, le=1_000_000)]
+Count = Annotated[Integer, Field(ge=1)]
+Few = Annotated[Integer, Field(ge=1, le=10_000)]
+Whole = Annotated[Integer, Field(ge=0, le=1_000_000)]
 
 
 class Section(BaseModel):

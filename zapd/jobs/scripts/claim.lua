@@ -149,8 +149,7 @@ end
 local function entries_of(stream, most)
   local entries = redis.pcall('XRANGE', P .. stream, '-', '+', 'COUNT', most)
   if not entries.err then return entries end
-  redis.call('RENAME', P .. stream, P .. 'bad:' .. stream .. ':' .. whole(now)) -- a key of another type: out of the way
-  redis.call('HINCRBY', P .. 'stat', 'quarantined', 1)
+  set_apart(stream)
   return {}
 end
 

@@ -10,7 +10,7 @@ for i = 2, #ARGV, 5 do
   answers[#answers + 1] = added
   if added == 1 then
     count = count + 1
-    if due > now then redis.call('ZADD', P .. 'd', due, id) else place(level, lane, id) end
+    if due > now then write('ZADD', 'd', due, id) else place(level, lane, id) end
     if dead and redis.call('ZREM', P .. 'x', id) == 1 then redis.call('HDEL', P .. 'xj', id) end
   end
 end

@@ -37,7 +37,7 @@ local function delay(id, job, ms, failed)
   if job.back == '0' then job.back = whole(math.max(1, job.created, job.due)) end -- its deadline counts from there
   job.due = whole(due)
   save(id, job)
-  redis.call('ZADD', P .. 'd', due, id)
+  write('ZADD', 'd', due, id)
 end
 
 local function bury(id, blob, letter)

@@ -87,11 +87,23 @@ local function levels() -- most urgent first
   return in_use
 end
 
+local function set_apart(name) -- a key of another type, which zapd did not write: out of the way, with what it holds
+  redis.call('RENAME', P .. name, P .. 'bad:' .. name .. ':' .. whole(now))
+  redis.call('HINCRBY', P .. 'stat', 'quarantined', 1)
+end
+
+local function write(command, name, ...) -- never half of a move: Redis does not take back what a script did before
+  local answer = redis.pcall(command, P .. name, ...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if string.find(answer.err, 'WRONGTYPE', 1, true) then set_apart(name) end
+  return redis.call(command, P .. name, ...)
+end
+
 local known = {}
 local function use_level(level)
   if known[level] then return end
   known[level] = true
-  if redis.call('ZADD', P .. 'lv', level, level) == 1 then in_use = nil end
+  if write('ZADD', 'lv', level, level) == 1 then in_use = nil end
 end
 
 local function void_entry(id) -- one more of its entries counts for nothing
@@ -101,15 +113,15 @@ end
 
 local function make_ready(level, id, first)
   use_level(level)
-  redis.call('XADD', P .. (first and 'b:' or 'r:') .. level, '*', 'i', id)
+  write('XADD', (first and 'b:' or 'r:') .. level, '*', 'i', id)
 end
 
 local function stage(level, lane, id, at_head)
   use_level(level)
-  local length = redis.call(at_head and 'LPUSH' or 'RPUSH', P .. 'l:' .. level .. ':' .. lane, id)
+  local length = write(at_head and 'LPUSH' or 'RPUSH', 'l:' .. level .. ':' .. lane, id)
   -- A lane that had jobs is armed already, or at its cap and armed by the next finish. One that had none may have been
   -- left in `e` with the time of a park that ended; the claim finds out about one that has not.
-  if length == 1 then redis.call('ZADD', P .. 'e:' .. level, soon(), lane) end
+  if length == 1 then write('ZADD', 'e:' .. level, soon(), lane) end
 end
 
 local function place(level, lane, id, first) -- where a job waits for its claim
