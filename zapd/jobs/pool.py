@@ -17,6 +17,7 @@ from zapd.jobs.metrics import QueueNumbers
 from zapd.jobs.run import Run, Stop
 from zapd.jobs.settings import QueueSettings
 from zapd.jobs.slots import Slots
+from zapd.jobs.suspects import Suspects
 from zapd.jobs.verdict import OnDead, OnRetry, Verdicts, is_suspect
 
 log = structlog.get_logger("zapd.jobs")
@@ -43,6 +44,7 @@ class Pool:
         random: Callable[[], float],
         numbers: QueueNumbers,
         on_retry: OnRetry = lambda _queue, _job, _attempt, _error: None,
+        suspects: Suspects | None = None,
     ) -> None:
         self.queue = queue
         self.slots = Slots(queue=queue, numbers=numbers)
@@ -56,6 +58,8 @@ class Pool:
         self._verdicts = Verdicts(queue=queue, on_dead=on_dead, on_retry=on_retry, now_ms=now_ms, random=random)
         self._timer: asyncio.TimerHandle | None = None
         self._buffer = FinishBuffer(queue=queue.name, broker=broker, on_answered=self._answered, random=random)
+        self._suspects = suspects or Suspects()  # shared by all pools of a daemon
+        self._suspects.join(self._buffer.settle)
 
     @property
     def running(self) -> int:
@@ -69,8 +73,7 @@ class Pool:
         """Run claimed jobs, at most as many as slots are free. Two kinds wait a little, each with its lane.
 
         One that runs here already, until that run has ended: Redis lost its data, where that run is no longer known,
-        and SQL put the job back. And jobs that saw two workers die run one at a time: the third crash shows which of
-        them it was, and takes no bystander.
+        and SQL put the job back. And one that saw two workers die while another such runs: see `suspects.py`.
         """
         if claims:
             failpoint.reached("job.claimed")
@@ -79,13 +82,11 @@ class Pool:
         deadline = now + self.queue.timeout
         running = {run.claimed.job.id for run in self.slots.runs}
         for claimed in claims:
-            if claimed.job.id in running or (
-                is_suspect(claimed) and any(is_suspect(run.claimed) for run in self.slots.runs)
-            ):
+            run = Run(claimed, now, deadline)
+            if claimed.job.id in running or (is_suspect(claimed) and not self._suspects.admit(run)):
                 ending = Ending.PARK if claimed.job.lane else Ending.SNOOZE
                 self._buffer.add(Finished(claimed, ending, round(_TWICE_WAIT * 1000)))
                 continue
-            run = Run(claimed, now, deadline)
             self.slots.take(run)
             run.task = loop.create_task(self._work(run), name=claimed.job.id)
         if self._timer is None and self.slots.runs:
@@ -135,9 +136,6 @@ class Pool:
         await self._buffer.flush(_CANCEL_GRACE)
         return len(left)
 
-    def _runs_suspect(self) -> bool:
-        return any(is_suspect(run.claimed) for run in self.slots.runs)
-
     async def _wait_idle(self, seconds: float) -> None:
         tasks = [run.task for run in self.slots.runs if run.task]
         if tasks:
@@ -160,7 +158,7 @@ class Pool:
         job = claimed.job
         self._numbers.wait.observe(max(0, self._now_ms() - max(job.created_at, job.due_at)) / 1000)
         if is_suspect(claimed):
-            await self._buffer.settle()  # the other suspects must be out of our hands before this one takes us down
+            await self._suspects.alone()
         refused = None if run.stopped else self._verdicts.refuses(job)
         outcome = refused or await run.perform(self._handler)
         took = loop.time() - run.started
@@ -175,6 +173,7 @@ class Pool:
             self._end(run, result)
 
     def _end(self, run: Run, result: Finished) -> None:
+        self._suspects.leave(run)
         self.slots.leave(run)
         self._buffer.add(result)
         self.on_slot()

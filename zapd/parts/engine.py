@@ -21,6 +21,7 @@ from zapd.jobs.notes import Notes
 from zapd.jobs.pool import Pool
 from zapd.jobs.rates import Rates
 from zapd.jobs.scripts import Scripts
+from zapd.jobs.suspects import Suspects
 from zapd.jobs.upkeep import Upkeep
 from zapd.jobs.verdict import OnDead
 from zapd.outbox import Outbox, OutboxMetrics
@@ -111,6 +112,7 @@ class Engine:
 
     def staff(self, work: WorkTable) -> None:
         """Make a pool for each queue that has work. A queue without has none: its jobs wait, they are not lost."""
+        suspects = Suspects()
         self.pools = [
             Pool(
                 queue=settings_of(name, self._config),
@@ -122,6 +124,7 @@ class Engine:
                 random=random.random,
                 numbers=self.metrics.queues[name],
                 on_retry=self.notes.failed,
+                suspects=suspects,
             )
             for name, its in work.items()
         ]

@@ -18,6 +18,7 @@ from zapd.jobs.metrics import JobMetrics
 from zapd.jobs.pool import Pool
 from zapd.jobs.scripts import Scripts
 from zapd.jobs.settings import QueueSettings
+from zapd.jobs.suspects import Suspects
 from zapd.jobs.verdict import OnDead, OnRetry
 
 QUEUE = "work"
@@ -50,6 +51,7 @@ class Engine:
         self._numbers = itertools.count(1)
         self._services: list[tuple[Dispatcher, asyncio.Task[None]]] = []
         self._pools: list[Pool] = []
+        self._suspects = Suspects()
 
     def configure(self, *queues: QueueSettings) -> None:
         """Other settings of the queues."""
@@ -87,6 +89,7 @@ class Engine:
             now_ms=now_ms,
             random=lambda: 0.0,
             numbers=self.metrics.queues[name],
+            suspects=self._suspects,
         )
         self._pools.append(pool)
         return pool

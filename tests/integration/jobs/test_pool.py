@@ -12,11 +12,12 @@ from tests.support import eventually
 from tests.support.redis_server import RedisServer
 from zapd.errors import Unavailable
 from zapd.jobs import run as run_module
-from zapd.jobs.claim import Finished
+from zapd.jobs.claim import Claimed, Finished
 from zapd.jobs.dispatcher import Dispatcher
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.jobs.keys import key
-from zapd.jobs.run import Stop
+from zapd.jobs.run import Run, Stop
+from zapd.jobs.suspects import ALONE, Suspects
 
 
 class Recorder:
@@ -279,6 +280,37 @@ async def test_a_poison_takes_none_of_its_neighbours_with_it(engine: Engine) -> 
     await eventually(lambda: len(engine.over) == 4, within=20)
     assert together == [1, 1, 1, 1]
     assert engine.metrics.queues[QUEUE].outcomes["done"] == 4
+
+
+async def test_a_poison_takes_nobody_of_another_queue_with_it(engine: Engine) -> None:
+    """Both saw two workers die. The poison waits until the bystander is out of the daemon's hands, or has ended."""
+    engine.configure(settings(), settings("other"))
+    other = engine.job("bystander", queue="other", crashes=2)
+    await engine.broker.enqueue([engine.job("poison", crashes=2), other])
+    held: list[tuple[str, int, int]] = []
+
+    async def handler(job: Job) -> Outcome:
+        work, elsewhere = [(await engine.broker.stats(name)).active for name in (QUEUE, "other")]
+        held.append((job.id, work, elsewhere))
+        await asyncio.sleep(0.01)
+        return Done()
+
+    await engine.dispatch(engine.pool(handler), engine.pool(handler, "other"))
+
+    await eventually(lambda: len(engine.over) == 2, within=20)
+    assert sorted(held) == [("bystander", 0, 1), ("poison", 1, 0)]
+
+
+def test_a_suspect_that_takes_long_does_not_hold_up_the_others_for_ever() -> None:
+    suspects = Suspects()
+    long, early, late, last = (
+        Run(Claimed(Job(id="x", queue=QUEUE, payload=b"", priority=1, created_at=0), 1), at, at + 600)
+        for at in (100.0, 100.0 + ALONE - 1, 100.0 + ALONE, 101.0 + ALONE)
+    )
+    assert [suspects.admit(run) for run in (long, early, late, last)] == [True, False, True, False]
+    suspects.leave(late)
+    suspects.leave(early)
+    assert suspects.admit(last)
 
 
 async def test_a_death_that_cannot_be_written_down_keeps_the_job(engine: Engine) -> None:
