@@ -56,10 +56,10 @@ class Patient:
                 connection.execute(statement)
         connection.close()
 
-    def endpoint(self, url: str) -> None:
+    def endpoint(self, url: str, name: str = "end_1") -> None:
         self.change(
             "INSERT INTO endpoints (tenant, id, url, types, format, headers, secrets, enabled, created_at, failures,"
-            f" alerted) VALUES ('default', 'end_1', '{url}', '[]', 'standard', x'', x'', 1, 1, 0, 0)"
+            f" alerted) VALUES ('default', '{name}', '{url}', '[]', 'standard', x'', x'', 1, 1, 0, 0)"
         )
 
 
@@ -216,6 +216,15 @@ def test_receivers_that_can_be_reached_and_not(patient: Patient, listening: int)
     assert "allow_networks" in patient.wrong()["receiver end_1"].do
     patient.change("UPDATE endpoints SET enabled = 0")
     assert patient.wrong() == {}
+
+
+def test_two_endpoints_with_one_url_are_noted(patient: Patient, listening: int) -> None:
+    patient.database()
+    for name in ("end_1", "end_2"):
+        patient.endpoint(f"http://127.0.0.1:{listening}/hook", name)
+    (found,) = [finding for finding in patient.findings() if "same URL" in finding.found]
+    assert (found.check, found.result) == ("receiver end_1", "note")
+    assert found.found.startswith("end_2 ")
 
 
 def test_targets_of_the_file_are_receivers_too(patient: Patient) -> None:

@@ -145,7 +145,7 @@ class Dispatcher:
         return now < self._shut_until and line.pool.queue.shared
 
     def _room(self) -> int:
-        return self._max_in_flight - sum(line.pool.running for line in self._lines.values())
+        return self._max_in_flight - sum(line.pool.slots.busy for line in self._lines.values())
 
     async def _serve(self, line: _Line) -> None:
         loop = asyncio.get_running_loop()

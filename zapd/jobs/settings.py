@@ -25,6 +25,7 @@ class QueueSettings:
     max_concurrency: int  #: handlers at once under backlog
     clear_within: float = 1.0  #: grow while what is ready would take longer than this
     waits_after: float | None = None  #: a job that runs for longer waits for a stranger: one more may run beside it
+    hangs_after: float | None = None  #: one that runs for longer counts for no limit of jobs at once, see `slots.py`
     attempts: int  #: tries in total, then the job is dead
     backoff: float  #: after the first failure; then times `backoff_factor` each
     backoff_factor: float = 3.0

@@ -1,4 +1,8 @@
-"""How many jobs of one queue run at once here: between the two numbers of the operator, as the backlog needs."""
+"""How many jobs of one queue run at once here: between the two numbers of the operator, as the backlog needs.
+
+A job that waits for a stranger for very long (`hangs_after`) is a socket and no work: it counts no more, or a few dozen
+receivers that stopped answering would hold all slots until their timeout, and the healthy ones would wait for them.
+"""
 
 import asyncio
 from itertools import takewhile
@@ -10,6 +14,7 @@ from zapd.jobs.settings import QueueSettings
 GROW_EVERY = 0.1  #: seconds between two steps of the limit upwards
 _SHRINK_AFTER = 10.0  # seconds of little use before a step down
 _FORGET = 0.05  # the weight of the newest job in the average of what jobs take
+_MOST_HANGING = 4  # times the slots of the operator: jobs that hang and do not count
 _SMALL_POOL = 8  # slots that one claim may fill
 
 
@@ -27,7 +32,14 @@ class Slots:
 
     @property
     def free(self) -> int:
-        return min(self._limit + self._waiting(), self._queue.max_concurrency) - len(self.runs)
+        hanging = self._hanging()
+        waiting = max(self._older(self._queue.waits_after), hanging)
+        return min(self._limit + waiting, self._queue.max_concurrency + hanging) - len(self.runs)
+
+    @property
+    def busy(self) -> int:
+        """The runs that count for the limit over all pools."""
+        return len(self.runs) - self._hanging()
 
     @property
     def grows_in(self) -> float:
@@ -83,9 +95,12 @@ class Slots:
         took = max(self._took, now - oldest.started if oldest else 0.0)  # nothing may have ended yet
         return ready * took / self._limit > self._queue.clear_within
 
-    def _waiting(self) -> int:
-        """How many jobs wait for a stranger who takes his time; the others must not wait with them."""
-        if self._queue.waits_after is None:
+    def _hanging(self) -> int:
+        return min(self._older(self._queue.hangs_after), self._queue.max_concurrency * _MOST_HANGING)
+
+    def _older(self, age: float | None) -> int:
+        """How many jobs run for longer: they wait for a stranger who takes his time."""
+        if age is None:
             return 0
-        before = asyncio.get_running_loop().time() - self._queue.waits_after
+        before = asyncio.get_running_loop().time() - age
         return sum(1 for _ in takewhile(lambda run: run.started < before, self.runs))

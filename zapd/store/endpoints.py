@@ -59,6 +59,7 @@ _DISABLED = Update(
 )
 _DELETED = Delete(table=endpoints, columns=_KEY)
 _UNNUMBERED = Delete(table=endpoint_seqs, columns=(endpoint_seqs.c.tenant, endpoint_seqs.c.endpoint_id))
+MOST_TWINS = 10  #: endpoints of one URL that are named
 _BY_ID = by_key(endpoints, _KEY)
 
 
@@ -120,6 +121,11 @@ class EndpointStore:
         """A page by id."""
         query = sa.select(endpoints).where(_E.tenant == tenant).order_by(_E.id).limit(limit)
         return await self._fetch(query if after is None else query.where(_E.id > after))
+
+    async def with_url(self, tenant: str, url: str) -> list[str]:
+        """Ids of the tenant's enabled endpoints that have this URL."""
+        query: sa.Select[Any] = sa.select(_E.id).where(_E.tenant == tenant, _E.url == url, _E.enabled.is_(True))
+        return [endpoint_id for (endpoint_id,) in await self._database.fetch(query.order_by(_E.id).limit(MOST_TWINS))]
 
     async def all_enabled(self) -> list[Endpoint]:
         """The enabled endpoints of all tenants."""

@@ -23,6 +23,12 @@ class EndpointWithSecret(EndpointAnswer):
     secret: str | None
 
 
+class CreatedEndpoint(EndpointWithSecret):
+    """`same_url`: enabled endpoints that have its URL already; what both want comes twice, under one `webhook-id`."""
+
+    same_url: list[str]
+
+
 class TryAnswer(TypedDict):
     """One POST of a ping."""
 
@@ -104,8 +110,9 @@ async def create(request: web.Request) -> web.Response:
         signing=own_key if body.signing is None else body.signing,
         options=Options(**body.options()),
     )
+    twins = await request.app[need.ENDPOINT_ROWS].with_url(endpoint.tenant, endpoint.url)
     await _keep(request, request.app[need.ENDPOINT_ROWS].added(endpoint))
-    return answer(_with_secret(endpoint), 201)
+    return answer(CreatedEndpoint(**_with_secret(endpoint), same_url=twins), 201)
 
 
 async def index(request: web.Request) -> web.Response:

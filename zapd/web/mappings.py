@@ -11,6 +11,7 @@ from zapd.model.hub import DefinitionKind
 from zapd.web import bodies, hub
 from zapd.web.answers import Json, answer
 from zapd.web.auth import key_of
+from zapd.web.definitions import handlers
 
 KIND = DefinitionKind.MAPPING
 
@@ -53,26 +54,6 @@ class BacktestAnswer(TypedDict):
     data: list[BacktestLine]
 
 
-async def create(request: web.Request) -> web.Response:
-    """Name a transformation."""
-    return await hub.create(request, KIND, hub.CreateMapping)
-
-
-async def index(request: web.Request) -> web.Response:
-    """The mappings."""
-    return hub.index(request, KIND)
-
-
-async def show(request: web.Request) -> web.Response:
-    """One mapping."""
-    return hub.show(request, KIND)
-
-
-async def update(request: web.Request) -> web.Response:
-    """Change it: a new version, in force at once. `POST …/versions` makes one that is not."""
-    return await hub.update(request, KIND)
-
-
 async def versions(request: web.Request) -> web.Response:
     """Every version."""
     name = request.match_info["name"]
@@ -109,6 +90,10 @@ async def backtest(request: web.Request) -> web.Response:
     return answer(found)
 
 
-async def delete(request: web.Request) -> web.Response:
-    """Delete it, unless a rule needs it."""
-    return await hub.delete(request, KIND)
+FIVE = handlers(
+    __name__,
+    KIND,
+    hub.CreateMapping,
+    made="Name a transformation.",
+    changed="Change it: a new version, in force at once. `POST …/versions` makes one that is not.",
+)

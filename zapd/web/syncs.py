@@ -8,6 +8,7 @@ from zapd.model.hub import DefinitionKind
 from zapd.web import hub
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of
+from zapd.web.definitions import handlers
 
 KIND = DefinitionKind.SYNC
 
@@ -31,31 +32,6 @@ class SyncRun(TypedDict):
     updated_at: Time | None
 
 
-async def create(request: web.Request) -> web.Response:
-    """Name a list in a target."""
-    return await hub.create(request, KIND, hub.CreateSync)
-
-
-async def index(request: web.Request) -> web.Response:
-    """The syncs."""
-    return hub.index(request, KIND)
-
-
-async def show(request: web.Request) -> web.Response:
-    """One sync."""
-    return hub.show(request, KIND)
-
-
-async def update(request: web.Request) -> web.Response:
-    """Change some fields: a new version, in force at once."""
-    return await hub.update(request, KIND)
-
-
-async def delete(request: web.Request) -> web.Response:
-    """Delete it, unless a rule needs it."""
-    return await hub.delete(request, KIND)
-
-
 async def start(request: web.Request) -> web.Response:
     """Begin at the first page."""
     run = await request.app[hub.SYNCER].start(key_of(request).tenant, request.match_info["name"])
@@ -71,3 +47,6 @@ async def status(request: web.Request) -> web.Response:
         raise NotFound(f"sync {name} was not run yet")
     shown = {key: found[key] for key in ("run", "state", "page", "items", "new", "error")}
     return answer({**shown, "started_at": at(found["started_at"]), "updated_at": at(found["updated_at"])})
+
+
+FIVE = handlers(__name__, KIND, hub.CreateSync, made="Name a list in a target.")

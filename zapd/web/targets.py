@@ -10,6 +10,7 @@ from zapd.model.hub import DefinitionKind
 from zapd.web import hub
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of
+from zapd.web.definitions import handlers
 
 KIND = DefinitionKind.TARGET
 
@@ -24,31 +25,6 @@ class TargetHealth(TypedDict):
     last_ok_at: Time | None
     last_error: str | None
     last_error_at: Time | None
-
-
-async def create(request: web.Request) -> web.Response:
-    """Name an HTTP system."""
-    return await hub.create(request, KIND, hub.CreateTarget)
-
-
-async def index(request: web.Request) -> web.Response:
-    """The targets."""
-    return hub.index(request, KIND)
-
-
-async def show(request: web.Request) -> web.Response:
-    """One target."""
-    return hub.show(request, KIND, {"health": _health(request)})
-
-
-async def update(request: web.Request) -> web.Response:
-    """Change some fields: a new version, in force at once."""
-    return await hub.update(request, KIND)
-
-
-async def delete(request: web.Request) -> web.Response:
-    """Delete it, unless a rule needs it."""
-    return await hub.delete(request, KIND)
 
 
 async def check(request: web.Request) -> web.Response:
@@ -73,3 +49,10 @@ def _health(request: web.Request) -> dict[str, Any]:
         "last_error": health.last_error,
         "last_error_at": at(health.last_error_at),
     }
+
+
+def _shown(request: web.Request) -> dict[str, Any]:
+    return {"health": _health(request)}
+
+
+FIVE = handlers(__name__, KIND, hub.CreateTarget, made="Name an HTTP system.", more=_shown)

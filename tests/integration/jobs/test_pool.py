@@ -446,6 +446,38 @@ async def test_a_pool_falls_back_after_a_time_of_little_use(engine: Engine, monk
     await eventually(back)
 
 
+async def test_jobs_that_hang_count_for_no_limit_and_are_bounded_all_the_same(engine: Engine) -> None:
+    engine.configure(settings(concurrency=2, max_concurrency=2, hangs_after=0.05))
+    quick: list[str] = []
+    gate = asyncio.Event()
+
+    async def handler(job: Job) -> Outcome:
+        if job.id.startswith("slow"):
+            await gate.wait()
+        else:
+            quick.append(job.id)
+        return Done()
+
+    pool = engine.pool(handler)
+    dispatcher = await engine.dispatch(pool, max_in_flight=2)
+    await engine.broker.enqueue([engine.job(f"slow{n}") for n in range(6)])
+    await engine.broker.enqueue([engine.job(f"quick{n}") for n in range(20)])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: len(quick) == 20)
+    assert pool.running == 6
+
+    await engine.broker.enqueue([engine.job(f"slower{n}") for n in range(20)])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: pool.running == 10)
+    now = asyncio.get_running_loop().time
+    await eventually(lambda: all(run.started < now() - 0.05 for run in pool.slots.runs))
+    await turn(dispatcher)
+    assert pool.running == 10  # its two, and four times as many that hang
+
+    gate.set()
+    await eventually(lambda: len(engine.over) == 46)
+
+
 async def test_jobs_that_wait_for_a_stranger_take_no_slot_from_the_others(engine: Engine) -> None:
     engine.configure(settings(concurrency=1, max_concurrency=6, clear_within=60, waits_after=0.01))
     quick: list[str] = []

@@ -89,3 +89,14 @@ async def test_old_secrets_go_only_with_evidence(daemon: Daemon) -> None:
         assert (pinged["proven"], pinged["right"]["taken"]) == (False, True)  # it checks nothing
         assert (await daemon.call("POST", f"{path}/drop-old-secrets"))[0] == 409
         assert (await daemon.call("POST", f"{path}/drop-old-secrets", {"force": True}))[0] == 200
+
+
+async def test_who_makes_a_second_endpoint_for_a_url_hears_of_the_first(daemon: Daemon) -> None:
+    url = "http://127.0.0.1:9/twins"
+    first, second, other = [
+        (await daemon.call("POST", "/endpoints", {"url": where, "types": ["twin.x"]}))[1]
+        for where in (url, url, url + "/other")
+    ]
+    assert (first["same_url"], second["same_url"], other["same_url"]) == ([], [first["id"]], [])
+    for endpoint in (first, second, other):
+        await daemon.call("DELETE", f"/endpoints/{endpoint['id']}")

@@ -33,10 +33,19 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine_for(world: World, redis_url: str, *, lane_cap: int) -> AsyncIterator[Engine]:
-    """The queue `webhook:delivery` with 8 slots, `lane_cap` of them for one endpoint, 3 attempts and short waits."""
+async def engine_for(
+    world: World, redis_url: str, *, lane_cap: int, slots: int = 8, hangs_after: float | None = None
+) -> AsyncIterator[Engine]:
+    """The queue `webhook:delivery` with so many slots, `lane_cap` of them for one endpoint; 3 attempts, short waits."""
     settings = QueueSettings(
-        name=QUEUE, priority=3, concurrency=8, max_concurrency=8, attempts=3, backoff=0.01, lane_cap=lane_cap
+        name=QUEUE,
+        priority=3,
+        concurrency=slots,
+        max_concurrency=slots,
+        hangs_after=hangs_after,
+        attempts=3,
+        backoff=0.01,
+        lane_cap=lane_cap,
     )
     metrics = JobMetrics(registry=world.registry, queues=[QUEUE])
     clients = [connect(redis_url, name="test"), connect(redis_url, name="test:heartbeat")]

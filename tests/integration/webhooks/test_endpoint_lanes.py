@@ -36,6 +36,25 @@ async def test_pain_4_a_receiver_that_does_not_answer_delays_nobody_else(
         await eventually(lambda: len(engine.finished) == 40)
 
 
+async def test_pain_4_many_receivers_that_hang_together_do_not_take_the_slots_of_a_healthy_one(
+    world: World, receiver: Receiver, redis_url: str
+) -> None:
+    async with Receiver() as quick, engine_for(world, redis_url, lane_cap=2, slots=20, hangs_after=0.2) as engine:
+        receiver.open.clear()
+        for number in range(40):  # together they want four times the slots
+            await world.endpoint(f"{receiver.url}/{number}", connection_id="con_1")
+        await world.endpoint(quick.url, connection_id="con_2")
+        for _ in range(3):
+            await engine.take(await world.happens(connection_id="con_1"))
+        await eventually(lambda: len(receiver.received) == 80)  # each two, and no more of each
+        await engine.take([job for _ in range(50) for job in await world.happens(connection_id="con_2")])
+        await eventually(lambda: len(quick.received) == 50)
+        assert len(receiver.received) == 80
+
+        receiver.open.set()
+        await eventually(lambda: len(engine.finished) == 170, within=30)
+
+
 async def test_pain_2_retries_end_in_the_dead_letters_and_are_told(
     world: World, receiver: Receiver, redis_url: str
 ) -> None:

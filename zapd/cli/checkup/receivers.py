@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,22 @@ async def examined(config: Config) -> list[Finding]:
         found = [finding for finding in await asyncio.gather(*map(tried, known[:MOST])) if finding is not None]
     finally:
         resolver.close()
-    return found or [ok("receivers", f"{min(len(known), MOST)} of {len(known)} tried; all can be reached")]
+    found = found or [ok("receivers", f"{min(len(known), MOST)} of {len(known)} tried; all can be reached")]
+    return [*found, *_twins(known)]
+
+
+def _twins(known: Sequence[_Receiver]) -> list[Finding]:
+    """Endpoints of one tenant with one URL."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for receiver in known:
+        if receiver.tenant:  # else it is a target
+            names.setdefault((receiver.tenant, receiver.url), []).append(receiver.name)
+    do = "If it is not meant: delete one of them. A receiver that drops doubles by webhook-id takes each event once."
+    return [
+        note(f"receiver {first}", f"{', '.join(others)} has the same URL: what both want comes twice", do)
+        for first, *others in names.values()
+        if others
+    ]
 
 
 async def _tried(receiver: _Receiver, resolver: Resolver, tls: ssl.SSLContext) -> Finding | None:

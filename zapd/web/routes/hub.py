@@ -1,14 +1,29 @@
 """The event hub."""
 
+from pydantic import BaseModel
+
 from zapd.model.access import Scope
-from zapd.web import event_routes, hub, inbound, mappings, own_events, sources, syncs, targets
+from zapd.web import definitions, hub, inbound, mappings, own_events, syncs, targets
 from zapd.web.answers import Page
+from zapd.web.definitions import Handlers
 from zapd.web.pages import PageQuery
 from zapd.web.route import Route
 
 READ, SEND, CONTROL, SETTINGS = Scope.READ, Scope.SEND, Scope.CONTROL, Scope.SETTINGS
 ONE, CHANGE = hub.DefinitionAnswer, hub.ChangeDefinition
 LIST = Page[hub.DefinitionAnswer]
+
+
+def _five(path: str, five: Handlers, model: type[BaseModel]) -> tuple[Route, ...]:
+    one = path + "/{name}"
+    return (
+        Route("POST", path, five.create, SETTINGS, body=model, answer=ONE, status=201),
+        Route("GET", path, five.index, READ, query=PageQuery, answer=LIST),
+        Route("GET", one, five.show, READ, answer=ONE),
+        Route("PATCH", one, five.update, SETTINGS, body=CHANGE, answer=ONE),
+        Route("DELETE", one, five.delete, SETTINGS, status=204),
+    )
+
 
 HUB: tuple[Route, ...] = (
     # in
@@ -82,16 +97,8 @@ HUB: tuple[Route, ...] = (
     Route("POST", "/quarantine/{id}/retry", inbound.retry, CONTROL, answer=inbound.TakenAnswer, status=202),
     Route("DELETE", "/quarantine/{id}", inbound.drop, CONTROL, status=204),
     # through
-    Route("POST", "/sources", sources.create, SETTINGS, body=hub.CreateSource, answer=ONE, status=201),
-    Route("GET", "/sources", sources.index, READ, query=PageQuery, answer=LIST),
-    Route("GET", "/sources/{name}", sources.show, READ, answer=ONE),
-    Route("PATCH", "/sources/{name}", sources.update, SETTINGS, body=CHANGE, answer=ONE),
-    Route("DELETE", "/sources/{name}", sources.delete, SETTINGS, status=204),
-    Route("POST", "/mappings", mappings.create, SETTINGS, body=hub.CreateMapping, answer=ONE, status=201),
-    Route("GET", "/mappings", mappings.index, READ, query=PageQuery, answer=LIST),
-    Route("GET", "/mappings/{name}", mappings.show, READ, answer=ONE),
-    Route("PATCH", "/mappings/{name}", mappings.update, SETTINGS, body=CHANGE, answer=ONE),
-    Route("DELETE", "/mappings/{name}", mappings.delete, SETTINGS, status=204),
+    *_five("/sources", definitions.SOURCES, hub.CreateSource),
+    *_five("/mappings", mappings.FIVE, hub.CreateMapping),
     Route("GET", "/mappings/{name}/versions", mappings.versions, READ, answer=LIST),
     Route("POST", "/mappings/{name}/versions", mappings.draft, SETTINGS, body=CHANGE, answer=ONE, status=200),
     Route("POST", "/mappings/{name}/activate", mappings.activate, SETTINGS, body=mappings.ActivateVersion, answer=ONE),
@@ -103,22 +110,10 @@ HUB: tuple[Route, ...] = (
         body=mappings.RunBacktest,
         answer=mappings.BacktestAnswer,
     ),
-    Route("POST", "/routes", event_routes.create, SETTINGS, body=hub.CreateRoute, answer=ONE, status=201),
-    Route("GET", "/routes", event_routes.index, READ, query=PageQuery, answer=LIST),
-    Route("GET", "/routes/{name}", event_routes.show, READ, answer=ONE),
-    Route("PATCH", "/routes/{name}", event_routes.update, SETTINGS, body=CHANGE, answer=ONE),
-    Route("DELETE", "/routes/{name}", event_routes.delete, SETTINGS, status=204),
-    Route("POST", "/targets", targets.create, SETTINGS, body=hub.CreateTarget, answer=ONE, status=201),
-    Route("GET", "/targets", targets.index, READ, query=PageQuery, answer=LIST),
-    Route("GET", "/targets/{name}", targets.show, READ, answer=ONE),
-    Route("PATCH", "/targets/{name}", targets.update, SETTINGS, body=CHANGE, answer=ONE),
-    Route("DELETE", "/targets/{name}", targets.delete, SETTINGS, status=204),
+    *_five("/routes", definitions.ROUTES, hub.CreateRoute),
+    *_five("/targets", targets.FIVE, hub.CreateTarget),
     Route("POST", "/targets/{name}/check", targets.check, CONTROL, answer=targets.TargetHealth),
-    Route("POST", "/syncs", syncs.create, SETTINGS, body=hub.CreateSync, answer=ONE, status=201),
-    Route("GET", "/syncs", syncs.index, READ, query=PageQuery, answer=LIST),
-    Route("GET", "/syncs/{name}", syncs.show, READ, answer=ONE),
-    Route("PATCH", "/syncs/{name}", syncs.update, SETTINGS, body=CHANGE, answer=ONE),
-    Route("DELETE", "/syncs/{name}", syncs.delete, SETTINGS, status=204),
+    *_five("/syncs", syncs.FIVE, hub.CreateSync),
     Route("POST", "/syncs/{name}/start", syncs.start, CONTROL, answer=syncs.SyncStarted, status=202),
     Route("GET", "/syncs/{name}/run", syncs.status, READ, answer=syncs.SyncRun),
 )

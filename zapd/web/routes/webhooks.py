@@ -24,7 +24,7 @@ WEBHOOKS: tuple[Route, ...] = (
         endpoints.create,
         SETTINGS,
         body=bodies.CreateEndpoint,
-        answer=endpoints.EndpointWithSecret,
+        answer=endpoints.CreatedEndpoint,
         status=201,
         bound=True,
     ),
