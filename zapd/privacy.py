@@ -5,7 +5,7 @@ restart goes on with it.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from zapd.errors import Conflict
 from zapd.jobs.job import Done, Job, Outcome, Snooze
 from zapd.model.access import DEFAULT_TENANT
 from zapd.model.message import Message
-from zapd.store.bodies import TABLES, BodyStore
+from zapd.store.bodies import TABLES, BodyStore, Mention
 from zapd.store.commands import Change
 from zapd.store.sealing import Sealing
 from zapd.store.settings import SettingStore
@@ -27,7 +27,8 @@ log = structlog.get_logger("zapd.privacy")
 QUEUE = "maintenance:cleanup"
 ROTATE, ERASE_TENANT = "rotate-data", "erase-tenant"  #: kinds of jobs
 SLICES = 25  #: of a walk in one run of a job; then others have their turn
-MAX_EXPORTED = 100_000  #: messages in one export
+MAX_EXPORTED = 100_000  #: messages in one export, and as many events and other rows
+EVENTS = "events"
 
 
 class Privacy:
@@ -57,13 +58,44 @@ class Privacy:
     # --- one person ---
 
     async def export(self, tenant: str, peers: Sequence[str]) -> dict[str, Any]:
-        """Everything kept of a person's conversations. Raises Conflict when it is too much for one answer."""
+        """Everything kept of a person: conversations, events that name them, and other rows whose bodies do.
+
+        Raises Conflict when it is too much for one answer.
+        """
         found: list[dict[str, Any]] = []
         async for some in self._subjects.messages_of(tenant, peers):
             found += [await self._exported(message) for message in some]
             if len(found) > MAX_EXPORTED:
                 raise Conflict(f"more than {MAX_EXPORTED} messages: ask for the history of the connection instead")
-        return {"peers": list(peers), "made_at": iso(self._now_ms()), "messages": found}
+        told: list[dict[str, Any]] = []
+        others: list[dict[str, Any]] = []
+        ids = {message["id"] for message in found}
+        async for table, mentions in self._subjects.mentions_of(tenant, peers):
+            if table == EVENTS:
+                told += [e for mention in mentions if (e := await self._exported_event(mention, ids)) is not None]
+            else:
+                others += [{"table": table, "bodies": list(map(_readable, mention.bodies))} for mention in mentions]
+            if len(told) + len(others) > MAX_EXPORTED:
+                raise Conflict(f"more than {MAX_EXPORTED} events and other rows name them")
+        return {
+            "peers": list(peers),
+            "made_at": iso(self._now_ms()),
+            "messages": found,
+            "events": told,
+            "mentions": others,
+        }
+
+    async def _exported_event(self, mention: Mention, messages: Collection[str]) -> dict[str, Any] | None:
+        """None: it stands with its message already, or is gone."""
+        event = await self._subjects.event_at(mention.key[0])
+        if event is None or event.message_id in messages:
+            return None
+        return {
+            "id": event.id,
+            "type": event.type,
+            "created_at": iso(event.created_at),
+            "payload": _readable(event.payload),
+        }
 
     async def _exported(self, message: Message) -> dict[str, Any]:
         events = await self._subjects.events_of(message.tenant, message.id)
@@ -171,3 +203,14 @@ class Privacy:
     async def _note(self, standing: Mapping[str, Any]) -> None:
         put: Change = self._settings.put(ROTATE, orjson.dumps(standing))
         await self._commit(put)
+
+
+def _readable(body: bytes | None) -> Any:
+    """A body as JSON if it is some, else as text."""
+    if body is None:
+        return None
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body.decode(errors="replace")
+    return orjson.Fragment(body)

@@ -19,7 +19,7 @@ from zapd.store.media import MediaStore
 from zapd.store.sealing import ERASED, MARK
 from zapd.store.settings import SettingStore
 from zapd.store.subjects import SubjectStore
-from zapd.store.tables import data_keys, deliveries, events, messages
+from zapd.store.tables import attempts, data_keys, deliveries, events, messages
 
 ANA, BRUNO = "5511999998888", "5521988887777"
 
@@ -124,6 +124,38 @@ async def test_erasing_a_person_leaves_nothing_of_them_and_everything_of_others(
     assert await world.count(messages) == await world.count(deliveries) == await world.count(events) == 5
     assert (await world.privacy.export(TENANT, [BRUNO]))["messages"] != []
     assert sum((await world.privacy.erase(TENANT, [ANA])).values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "hers"),
+    [
+        ("+55 (11) 99999-8888", True),
+        ("11 99999-8888", True),
+        ("11999998888", True),
+        ("+551199998888", True),  # without the ninth digit
+        ("55119999988881", False),  # a longer number
+        ("21999998888", False),  # another area
+        ("99999-8888", False),  # could be anybody's
+    ],
+)
+async def test_a_number_is_found_as_people_write_it(world: World, written: str, hers: bool) -> None:
+    stray = event("evt_stray", payload=orjson.dumps({"data": {"phone": written}}), message_id=None)
+    await world.store.writer.commit_all([world.store.events.recorded(stray)])
+    peers = [ANA, "551199998888"]
+    given = orjson.loads(orjson.dumps(await world.privacy.export(TENANT, peers)))
+    assert [told["payload"] for told in given["events"]] == ([{"data": {"phone": written}}] if hers else [])
+    assert (await world.privacy.erase(TENANT, peers))["events"] == int(hers)
+
+
+async def test_what_came_of_an_event_that_names_them_goes_with_it(world: World) -> None:
+    rows = DeliveryStore(database=world.store.database, reader=world.store.reader)
+    hers = event("evt_hers", payload=orjson.dumps({"data": {"phone": ANA}}), message_id=None)
+    going = delivery("dlv_hers", event_id=hers.id, message_id=None)
+    echo = attempt(1, delivery_id=going.id, response=b"saved: Ana Maria, Rua das Flores 7")
+    await world.store.writer.commit_all([world.store.events.recorded(hers), rows.added(going), rows.attempted(echo)])
+    removed = await world.privacy.erase(TENANT, [ANA])
+    assert (removed["events"], removed["deliveries"], removed["attempts"]) == (1, 1, 1)
+    assert await world.count(deliveries) == await world.count(attempts) == 0
 
 
 async def test_their_files_go_unless_another_message_uses_them(world: World) -> None:

@@ -46,6 +46,13 @@ def match_key(number: str) -> str | None:
     return number
 
 
+def country_length(number: str) -> int:
+    """How many of a number's digits are its country code; 0: there is no such country."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE  # noqa: PLC0415  # loaded by the first number that is looked for
+
+    return next((length for length in (1, 2, 3) if int(number[:length]) in COUNTRY_CODE_TO_REGION_CODE), 0)
+
+
 def candidates(number: str) -> tuple[str, ...]:
     """The spellings under which a number may be on WhatsApp: two for a Brazilian mobile, else the number itself.
 

@@ -1,6 +1,7 @@
 """What is done to bodies as bytes at rest, whatever table they lie in: seal anew, empty, look through."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -24,6 +25,13 @@ class Walked(NamedTuple):
 
     after: Row | None
     changed: int
+
+
+class Mention(NamedTuple):
+    """A row that names somebody: its key and its bodies."""
+
+    key: Row
+    bodies: Row
 
 
 class _Bodies:
@@ -101,14 +109,18 @@ class BodyStore:
             done += len(rows)
         return done
 
-    async def mentioning(self, table: str, tenant: str, needles: Iterable[bytes]) -> AsyncIterator[list[Row]]:
-        """The keys of a tenant's rows whose bodies hold one of the needles, slice by slice."""
-        bodies, wanted = self._bodies[table], tuple(needles)
+    async def mentioning(self, table: str, tenant: str, named: re.Pattern[bytes]) -> AsyncIterator[list[Mention]]:
+        """A tenant's rows in whose bodies the pattern is found, slice by slice."""
+        bodies = self._bodies[table]
         after: Row | None = None
         while True:
             rows = await self._database.fetch(bodies.page(after, bodies.table.c.tenant == tenant))
             width = len(bodies.key)
-            yield [row[:width] for row in rows if any(n in body for body in row[width:] if body for n in wanted)]
+            yield [
+                Mention(row[:width], row[width:])
+                for row in rows
+                if any(named.search(body) for body in row[width:] if body)
+            ]
             if len(rows) < SLICE:
                 return
             after = rows[-1][:width]

@@ -1,21 +1,25 @@
 """What the database holds of one person or one tenant: to hand it out, and to delete it."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 
 import sqlalchemy as sa
 
-from zapd.model.contact import match_key
+from zapd.model.contact import country_length, match_key
 from zapd.model.message import Message
 from zapd.model.webhook import Event
-from zapd.store.bodies import SLICE, TABLES, BodyStore
+from zapd.store.bodies import SLICE, TABLES, BodyStore, Mention
 from zapd.store.commands import Change, Delete, Row
 from zapd.store.database import Database
 from zapd.store.events import EventStore
 from zapd.store.messages import MessageStore
 from zapd.store.tables import (
+    actions,
     attempts,
     deliveries,
+    event_states,
     events,
+    inbound,
     media,
     media_uses,
     messages,
@@ -29,6 +33,8 @@ from zapd.store.writer import Writer
 
 #: Tables whose rows go with the message that they belong to.
 _OF_MESSAGES = (deliveries, events, media_uses)
+#: Tables whose rows go with the event that they came of.
+_OF_EVENTS = (deliveries, actions, event_states, inbound)
 #: Tables that name a person in a column.
 _NAMED_BY = (
     (sandbox_ledger, sandbox_ledger.c.peer),
@@ -37,8 +43,28 @@ _NAMED_BY = (
 )
 #: Not a person's: the daemon's own, or unfinished work, which ends by itself.
 _NOT_SEARCHED = {messages.name, events.name, attempts.name, outbox.name}
+SHORTEST_NATIONAL = 10  #: digits of a number that is looked for without its country too
 SHORTEST_NEEDLE = 8  #: characters; a shorter name stands in bodies by chance
 _KEEPS_TENANT = {"tenants", "settings", "cron_fires"}
+
+
+_BETWEEN = rb"[\s().+-]{0,3}"  # what people write between the digits of a number
+
+
+def _pattern_of(peers: Sequence[str]) -> re.Pattern[bytes] | None:
+    """Finds them in a body: a number also as people write it, with or without its country; None: too short to find."""
+    found = [_spellings(peer) for peer in peers if len(peer) >= SHORTEST_NEEDLE]
+    return re.compile(b"|".join(found)) if found else None
+
+
+def _spellings(peer: str) -> bytes:
+    if not peer.isdigit():
+        return re.escape(peer.encode())
+    country = peer[: country_length(peer)]
+    own = peer.removeprefix(country)
+    start = _BETWEEN.join(digit.encode() for digit in country) + _BETWEEN
+    optional = b"?" if len(own) >= SHORTEST_NATIONAL else b""
+    return b"(?<![0-9])(?:%s)%s%s(?![0-9])" % (start, optional, _BETWEEN.join(digit.encode() for digit in own))
 
 
 def _deleting(table: sa.Table) -> Delete:
@@ -97,17 +123,46 @@ class SubjectStore:
         unused = media_ids - {str(key[2]) for key in still}
         return await self._delete(media, [(tenant, media_id) for media_id in unused])
 
-    async def erase_mentions(self, tenant: str, peers: Sequence[str]) -> dict[str, int]:
-        """Delete the rows whose bodies name them, in every other table with bodies. Returns rows per table."""
-        removed: dict[str, int] = {}
-        needles = [peer.encode() for peer in peers if len(peer) >= SHORTEST_NEEDLE]
+    async def mentions_of(self, tenant: str, peers: Sequence[str]) -> AsyncIterator[tuple[str, list[Mention]]]:
+        """The rows whose bodies name them, by table, in every table but that of the messages."""
+        named = _pattern_of(peers)
+        if named is None:
+            return
         for table in (events, *[t for name, t in TABLES.items() if name not in _NOT_SEARCHED]):
-            async for keys in self._bodies.mentioning(table.name, tenant, needles):
-                removed[table.name] = removed.get(table.name, 0) + await self._delete(table, keys)
+            async for found in self._bodies.mentioning(table.name, tenant, named):
+                yield table.name, found
+
+    async def event_at(self, seq: int) -> Event | None:
+        """The event of a row of the log."""
+        found = await self._database.fetch(sa.select(events.c.tenant, events.c.id).where(events.c.seq == seq))
+        return await self._events.get(*found[0]) if found else None
+
+    async def erase_mentions(self, tenant: str, peers: Sequence[str]) -> dict[str, int]:
+        """Delete the rows whose bodies name them, in every other table with bodies. Returns rows per table.
+
+        With an event goes what came of it: an answer that is kept may repeat what the event said.
+        """
+        removed = {name: 0 for name in (events.name, *TABLES) if name not in _NOT_SEARCHED - {events.name}}
+        async for name, found in self.mentions_of(tenant, peers):
+            if name == events.name:
+                for of_event, rows in (await self._erase_what_came_of(tenant, [key[0] for key, _ in found])).items():
+                    removed[of_event] = removed.get(of_event, 0) + rows
+            removed[name] += await self._delete(metadata.tables[name], [key for key, _ in found])
         names = [*peers, *[key for peer in peers if (key := match_key(peer)) is not None]]
         for table, column in _NAMED_BY:
-            found = await self._keys(table, tenant, column.in_(names))
-            removed[table.name] = removed.get(table.name, 0) + await self._delete(table, found)
+            named_so = await self._keys(table, tenant, column.in_(names))
+            removed[table.name] = removed.get(table.name, 0) + await self._delete(table, named_so)
+        return removed
+
+    async def _erase_what_came_of(self, tenant: str, seqs: Sequence[int]) -> dict[str, int]:
+        query = sa.select(events.c.id).where(events.c.tenant == tenant, events.c.seq.in_(seqs))
+        ids = [event_id for (event_id,) in await self._database.fetch(query)]
+        removed: dict[str, int] = {}
+        for table in _OF_EVENTS:
+            found = await self._keys(table, tenant, table.c.event_id.in_(ids)) if ids else []
+            if table is deliveries:
+                removed[attempts.name] = await self._count_attempts(tenant, [str(key[1]) for key in found])
+            removed[table.name] = await self._delete(table, found)
         return removed
 
     async def erase_tenant_slice(self, tenant: str) -> int:

@@ -10,15 +10,21 @@ from zapd.web import dependencies as need
 from zapd.web import tenants
 from zapd.web.answers import Json, answer
 from zapd.web.auth import key_of
+from zapd.web.contacts import shown
 from zapd.whatsapp import numbers
 
 
 class ExportAnswer(TypedDict):
-    """Everything kept of a person's conversations."""
+    """Everything kept of a person. `events`: those that name them and belong to no message of theirs; `mentions`:
+    other rows that do, such as the raw webhook behind an event.
+    """
 
     peers: list[str]
     made_at: str
     messages: list[Json]
+    events: list[Json]
+    mentions: list[Json]
+    contacts: list[Json]
 
 
 class ErasedAnswer(TypedDict):
@@ -45,8 +51,9 @@ class RotationAnswer(TypedDict):
 
 async def export(request: web.Request) -> web.Response:
     """Everything kept of one person: a contact's id, a phone number or a JID."""
-    peers, _ = await _person(request)
-    return answer(await request.app[need.PRIVACY].export(key_of(request).tenant, peers))
+    peers, known = await _person(request)
+    found = await request.app[need.PRIVACY].export(key_of(request).tenant, peers)
+    return answer({**found, "contacts": [shown(contact) for contact in known]})
 
 
 async def erase(request: web.Request) -> web.Response:

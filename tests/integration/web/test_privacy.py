@@ -33,8 +33,13 @@ async def test_a_person_is_exported_and_erased_under_every_id(daemon: Daemon, co
     await talked(daemon, connection, bruno, "for bruno")
     (contact,) = (await daemon.call("GET", f"/contacts?known_as={ana}"))[1]["data"]
 
+    lead = {"type": "lead.created", "data": {"name": "Ana", "phone": "(11) 99999-0001"}}
+    assert (await daemon.call("POST", "/events", lead))[0] == 202
+
     given = (await daemon.call("GET", f"/contacts/{contact['id']}/export"))[1]
     assert {m["payload"]["text"] for m in given["messages"]} == {"for ana", "You wrote: for ana"}
+    assert [(told["type"], told["payload"]["data"]) for told in given["events"]] == [("lead.created", lead["data"])]
+    assert [known["id"] for known in given["contacts"]] == [contact["id"]]
 
     # The other spelling of the same Brazilian number.
     status, report = await daemon.call("POST", "/contacts/+55 11 9999-0001/erase".replace(" ", "%20"))
