@@ -7,7 +7,7 @@ import orjson
 import structlog
 
 from zapd import failpoint
-from zapd.announce import Announcement, Announcer
+from zapd.announce import Announcement, Announcer, together
 from zapd.events.envelope import Envelopes, state_of
 from zapd.events.metrics import HubMetrics
 from zapd.events.planning import Plan, Planner, failure_of
@@ -116,9 +116,8 @@ class Processor:
                 for row, job in zip(open_actions, work, strict=True)
             ]
         rows = [self._actions.added(row) for row in plan.actions]
-        failed = [self._failed_action(event, row) for row in plan.actions if row.state is ActionState.DEAD]
-        told = [change for announcement in failed for change in announcement.changes]
-        done = await self._commit(guard, *rows, *deliveries, *told, jobs=[*jobs, *work])
+        told = together(*[self._failed_action(event, row) for row in plan.actions if row.state is ActionState.DEAD])
+        done = await self._commit(guard, *rows, *deliveries, *told.changes, jobs=[*jobs, *work, *told.jobs])
         failpoint.reached("event.processed")
         if done is None:
             return ()  # another run was faster

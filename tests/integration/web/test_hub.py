@@ -350,7 +350,8 @@ async def test_a_route_maps_and_delivers_and_why_tells_of_every_rule(daemon: Dae
 async def test_pain_17_an_action_that_cannot_be_rendered_is_visible_and_can_be_done_after_the_fix(
     daemon: Daemon,
 ) -> None:
-    async with Receiver() as crm:
+    async with Receiver() as crm, Receiver() as watcher:
+        await made(daemon, "/endpoints", url=watcher.url, types=["action.failed"])
         await made(daemon, "/targets", name="crm2", base_url=crm.url)
         action = {"kind": "deliver", "target": "crm2", "path": "/{{ data.missing }}"}
         await made(daemon, "/routes", name="bad", types=["broken.one"], actions=[action])
@@ -361,6 +362,7 @@ async def test_pain_17_an_action_that_cannot_be_rendered_is_visible_and_can_be_d
         assert event["id"] in dead["error"]
         failed = (await daemon.call("GET", "/events?type=action.failed"))[1]["data"]
         assert [e["data"]["action_id"] for e in failed] == [dead["id"]]
+        await eventually(lambda: [got.json["data"]["action_id"] for got in watcher.received] == [dead["id"]])
 
         await daemon.call("PATCH", "/routes/bad", {"actions": [{**action, "path": "/fixed"}]})
         assert (await daemon.call("POST", f"/actions/{dead['id']}/retry"))[0] == 202

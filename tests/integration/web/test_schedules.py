@@ -91,6 +91,7 @@ GOOD = {"every": "1h", "queue": "t:still"}
         ({"queue": "message:send"}, "queue"),
         ({"emit": "a.b"}, "body"),
         ({"queue": None, "emit": "no good"}, "emit"),
+        ({"queue": None, "emit": "message.sent"}, "emit"),
         ({"queue": None, "emit": "a.b", "payload": [1]}, "body"),
         ({"misfire": "often"}, "misfire"),
         ({"jitter": "2h"}, "jitter"),

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from zapd.announce import PUBLIC
 from zapd.config.schedules import MIN_EVERY, checked_misfire, checked_zone
 from zapd.web.bodies.body import ONE_LINE, Body, Id, Priority, Seconds
 
@@ -32,6 +33,8 @@ class ScheduleSpec(Body):
             raise ValueError("give either cron or every")
         if (self.queue is None) == (self.emit is None):
             raise ValueError("give either queue or emit")
+        if self.emit in PUBLIC:
+            raise ValueError("`emit` is one of zapd's own types; receivers must be able to trust those")
         if self.emit is not None and not isinstance(self.payload, dict):
             raise ValueError("the payload of an event should be an object")
         return self
