@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from zapd.model.pace import DAY, Limits
-from zapd.model.session import Connection
+from zapd.model.session import Connection, key_of
 from zapd.store.commands import Change
 from zapd.store.contacts import PeerStore
 from zapd.store.windows import WindowStore
@@ -83,13 +83,13 @@ class Pace:
         wait = await self._new_person(connection, peer, limits, now) if _is_person(peer) else None
         return wait or self._one_person(connection, peer, message_id, limits, now)
 
-    def sent(self, connection: Connection, peer: str, at: int) -> list[Change]:
+    def sent(self, tenant: str, connection_id: str, peer: str, at: int) -> list[Change]:
         """What to commit after a message that left."""
-        key = (connection.key, window_key(peer))
+        key = (key_of(tenant, connection_id), window_key(peer))
         if key in self._written_to:
             return []
         _remember(self._written_to, key, None)
-        return [self._peers.written_to(connection.tenant, connection.id, key[1], at)]
+        return [self._peers.written_to(tenant, connection_id, key[1], at)]
 
     async def hold_new_people(self, connection: Connection, seconds: float) -> None:
         """The provider wants no messages to people who never wrote, for that time."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import orjson
 
 from zapd.contacts import Contacts
-from zapd.messaging.accounts import Accounts, Commit
+from zapd.messaging.accounts import Commit
 from zapd.messaging.pace import Pace
 from zapd.model.contact import Alias, Contact, aliases_of_peer
 from zapd.model.message import Direction, Message, MessageStatus
@@ -22,12 +22,9 @@ RESTRICTED_FOR = 86_400.0  #: seconds
 class People:
     """What the steps of a message tell, and what they ask."""
 
-    def __init__(
-        self, *, contacts: Contacts, pace: Pace, accounts: Accounts, messages: MessageStore, commit: Commit
-    ) -> None:
+    def __init__(self, *, contacts: Contacts, pace: Pace, messages: MessageStore, commit: Commit) -> None:
         self._contacts = contacts
         self._pace = pace
-        self._accounts = accounts
         self._messages = messages
         self._commit = commit
 
@@ -63,10 +60,7 @@ class People:
 
         What is lost here while SQL is away is told again by the next message.
         """
-        connection = await self._accounts.find(message.tenant, message.connection_id)
-        if connection is None:
-            return
-        changes = self._pace.sent(connection, message.peer, at)
+        changes = self._pace.sent(message.tenant, message.connection_id, message.peer, at)
         if not changes and spelt in (None, message.peer):
             return  # known long since
         known = aliases_of_peer(message.peer)

@@ -60,9 +60,7 @@ class Messages:
             hold=accounts.hold_new_contacts,
             now_ms=now_ms,
         )
-        people = People(
-            contacts=self.contacts, pace=self.pace, accounts=wires, messages=storage.messages, commit=commit
-        )
+        people = People(contacts=self.contacts, pace=self.pace, messages=storage.messages, commit=commit)
         spelling = Spelling(
             accounts=wires,
             peers=storage.peers,

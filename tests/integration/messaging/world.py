@@ -285,9 +285,7 @@ class World:
             hold=self._hold_new_people,
             now_ms=now_ms,
         )
-        self.people = People(
-            contacts=self.contacts, pace=self.pace, accounts=self.wire, messages=self.messages, commit=commit
-        )
+        self.people = People(contacts=self.contacts, pace=self.pace, messages=self.messages, commit=commit)
         spelling = Spelling(
             accounts=self.wire,
             peers=self.peers,
