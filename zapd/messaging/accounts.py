@@ -6,7 +6,7 @@ from typing import Protocol
 from zapd.model.message import Message
 from zapd.model.session import Connection
 from zapd.store.commands import Row
-from zapd.whatsapp.transport import Enclosed, Peek, SendResult, Target, Trace, Update
+from zapd.whatsapp.transport import Enclosed, Peek, SendError, SendResult, Target, Trace, Update
 
 SEND, RECEIVE, STATUS = "message:send", "message:receive", "message:status"  #: queues
 PRIORITY = 5  #: of a message; the queues of what comes in have their own
@@ -46,6 +46,9 @@ class Accounts(Protocol):
 
     def peek(self, connection: Connection, raw: bytes) -> Peek:
         """What kinds of updates a provider's raw bytes hold. Raises ValueError."""
+
+    def failure(self, connection: Connection, code: str, said: str) -> SendError | None:
+        """What a receipt that says `failed` would have been as the answer to the send; None: nobody knows."""
 
     def parse(self, connection: Connection, raw: bytes) -> Sequence[Update]:
         """The updates in a provider's raw bytes. Raises ValueError."""

@@ -1,32 +1,43 @@
 """Between messages and the people behind them: who wrote, who was written to, who wants no more, who is new."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 
 from zapd.contacts import Contacts
-from zapd.messaging.accounts import Commit
+from zapd.messaging.accounts import Accounts, Commit
 from zapd.messaging.pace import Pace
 from zapd.model.contact import Alias, Contact, aliases_of_peer
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
 from zapd.store.messages import MessageStore
-from zapd.whatsapp.transport import AliasChange, Inbound, Receipt
+from zapd.whatsapp.transport import AliasChange, Inbound, PauseNewContacts, PauseSession, Receipt, StateChange
 
-#: What providers say of somebody who wants no messages, and of a number that may not write to new people.
-OPTED_OUT = frozenset({"131050"})
-RESTRICTED = frozenset({"463", "131048", "131064", "shadow_ban", "rejected", "no_permission"})
-RESTRICTED_FOR = 86_400.0  #: seconds
+OPTED_OUT = frozenset({"131050"})  #: what providers say of somebody who wants no messages
+OLD = 3_600_000  #: ms; a receipt that was this long under way says nothing of how the account is now
 
 
 class People:
-    """What the steps of a message tell, and what they ask."""
+    """What the steps of a message tell, and what they ask. `trouble` hears what ends a connection."""
 
-    def __init__(self, *, contacts: Contacts, pace: Pace, messages: MessageStore, commit: Commit) -> None:
+    def __init__(
+        self,
+        *,
+        contacts: Contacts,
+        pace: Pace,
+        accounts: Accounts,
+        messages: MessageStore,
+        commit: Commit,
+        trouble: Callable[[Connection, StateChange], Awaitable[None]],
+        now_ms: Callable[[], int],
+    ) -> None:
         self._contacts = contacts
         self._pace = pace
+        self._accounts = accounts
         self._messages = messages
         self._commit = commit
+        self._trouble = trouble
+        self._now_ms = now_ms
 
     async def opted_out(self, tenant: str, peer: str) -> Contact | None:
         """The contact at this address, if they want no more messages."""
@@ -71,15 +82,24 @@ class People:
             await self._commit(*changes)
 
     async def heard(self, connection: Connection, receipts: Sequence[Receipt]) -> None:
-        """Receipts that say more than how far a message got."""
+        """Receipts that say more than how far a message got: providers refuse much only after they took it."""
         for receipt in receipts:
-            if receipt.status is not MessageStatus.FAILED:
+            if receipt.status is not MessageStatus.FAILED or receipt.code is None:
                 continue
-            if receipt.code in RESTRICTED:
-                await self._pace.hold_new_people(connection, RESTRICTED_FOR)
-            elif receipt.code in OPTED_OUT:
-                message = await self._messages.by_provider_id(
-                    connection.tenant, connection.id, Direction.OUTBOUND, receipt.provider_id
-                )
-                if message is not None:
-                    await self._contacts.refused(connection.tenant, message.peer, receipt.code or "")
+            if receipt.code in OPTED_OUT:
+                await self._wants_no_more(connection, receipt, receipt.code)
+            elif self._now_ms() - receipt.at < OLD:
+                await self._of_the_account(connection, receipt, receipt.code)
+
+    async def _wants_no_more(self, connection: Connection, receipt: Receipt, code: str) -> None:
+        where = (connection.tenant, connection.id, Direction.OUTBOUND)
+        message = await self._messages.by_provider_id(*where, receipt.provider_id)
+        if message is not None:
+            await self._contacts.refused(connection.tenant, message.peer, code)
+
+    async def _of_the_account(self, connection: Connection, receipt: Receipt, code: str) -> None:
+        match self._accounts.failure(connection, code, receipt.detail or ""):
+            case PauseNewContacts(wait=wait):
+                await self._pace.hold_new_people(connection, wait)
+            case PauseSession(state=state, code=reason):
+                await self._trouble(connection, StateChange(state=state, reason=reason))

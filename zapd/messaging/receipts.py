@@ -1,11 +1,12 @@
 """What a receipt does to a message: ranks only rise, each step is announced once, an early receipt is parked."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from zapd.announce import Announcement, Announcer, together
+from zapd.jobs.job import Job
 from zapd.messaging.accounts import Commit
 from zapd.messaging.metrics import MessageMetrics
 from zapd.model.message import ONLY, RANK, Direction, Message, MessageStatus, receipt_from
@@ -35,6 +36,7 @@ class Receipts:
         commit: Commit,
         now_ms: Callable[[], int],
         metrics: MessageMetrics,
+        another_try: Callable[[Message, Receipt], Awaitable[Job | None]],
     ) -> None:
         self._messages = messages
         self._parked = parked
@@ -42,6 +44,7 @@ class Receipts:
         self._commit = commit
         self._now_ms = now_ms
         self._metrics = metrics
+        self._another_try = another_try
         # Messages sent of late, without their payloads. A look here may be behind the truth; the compare-and-set tells.
         self._expected: dict[_Known, Message] = {}
 
@@ -111,7 +114,11 @@ class Receipts:
         current: Message | None = message
         # Somebody else may move the message between the look and the change: look again, at most once per rank.
         for _ in range(len(RANK)):
-            if current is None or current.status not in receipt_from(receipt.status):
+            if (
+                current is None
+                or current.status not in receipt_from(receipt.status)
+                or _of_an_earlier_try(current, receipt)
+            ):
                 return False
             if await self._move(current, receipt, steps, then):
                 return True
@@ -120,9 +127,16 @@ class Receipts:
 
     async def _move(self, message: Message, receipt: Receipt, steps: Steps, then: Sequence[Change]) -> bool:
         fields: dict[str, Any] = {} if message.provider_id else {"provider_id": receipt.provider_id}
+        jobs: list[Job] = []
         if receipt.status is MessageStatus.FAILED:
-            to, announcement = MessageStatus.DLQ, self._failure(message, receipt)
+            again = await self._another_try(message, receipt)
+            to, announcement = (
+                MessageStatus.FAILED if again else MessageStatus.DLQ,
+                self._failure(message, receipt, again),
+            )
             fields |= {"error_code": receipt.code, "error": receipt.detail}
+            if again is not None:
+                jobs, fields["job_id"] = [again], again.id
         else:
             to, announcement = receipt.status, self._progress(message, receipt, steps)
             fields |= {
@@ -131,17 +145,18 @@ class Receipts:
         change = self._messages.moved(
             message.tenant, message.id, to=to, frm=ONLY[message.status], at=receipt.at, whole=False, **fields
         )
-        if await self._commit(change, *announcement.changes, *then, jobs=announcement.jobs) is None:
+        if await self._commit(change, *announcement.changes, *then, jobs=[*jobs, *announcement.jobs]) is None:
             return False
         self._metrics.moved(message, to)
         if to is MessageStatus.DELIVERED:
             self._expect(replace(message, status=to, payload=b""), receipt.provider_id)
         return True
 
-    def _failure(self, message: Message, receipt: Receipt) -> Announcement:
+    def _failure(self, message: Message, receipt: Receipt, again: Job | None) -> Announcement:
         error = {"code": receipt.code, "detail": receipt.detail}
         data = {"provider_id": receipt.provider_id, "error": error}
-        return self._announcer.of_message("message.failed", message, at=receipt.at, data=data, severity=Severity.ERROR)
+        type_, severity = ("message.retrying", Severity.INFO) if again else ("message.failed", Severity.ERROR)
+        return self._announcer.of_message(type_, message, at=receipt.at, data=data, severity=severity)
 
     def _progress(self, message: Message, receipt: Receipt, steps: Steps) -> Announcement:
         """Every step up to the receipt's is announced once: read says delivered too."""
@@ -172,6 +187,13 @@ def _moves(receipts: Sequence[Receipt]) -> Iterator[tuple[Receipt, Steps]]:
 def _floor(message: Message) -> int:
     """The rank that was announced. One that failed after it was sent has rank 0 again, but its `sent` was announced."""
     return max(RANK[message.status], RANK[MessageStatus.SENT] if message.sent_at else 0)
+
+
+def _of_an_earlier_try(message: Message, receipt: Receipt) -> bool:
+    """A failure that was told before, and that the message has left behind: it is on its way under another id."""
+    if receipt.status is not MessageStatus.FAILED or message.provider_id is None:
+        return False
+    return (message.status is MessageStatus.SENDING) is (message.provider_id == receipt.provider_id)
 
 
 def _unparked(row: ParkedReceipt, message_id: str) -> Receipt:

@@ -155,7 +155,7 @@ class Messaging:
             of_connection=message.connection_id if request.bound else None,
         )
         message = message if files.payload is message.payload else replace(message, payload=files.payload)
-        return Prepared(message, self._send_job(message, at=message.created_at), files.changes)
+        return Prepared(message, self.send_job(message, at=message.created_at), files.changes)
 
     async def _submit(self, request: Submit) -> Submitted:
         message, job, changes = await self.prepared(request)
@@ -209,7 +209,8 @@ class Messaging:
             expires_at=request.expires_at,
         )
 
-    def _send_job(self, message: Message, *, at: int) -> Job:
+    def send_job(self, message: Message, *, at: int) -> Job:
+        """The job that sends it, not before its `send_at`."""
         assert message.job_id is not None
         body = {
             "message_id": message.id,
@@ -281,7 +282,7 @@ class Messaging:
             await self._drop_job(message.job_id)
             changes.append(self._outbox_rows.removed(tenant, message.job_id))
             changes.append(self._letter_gone(tenant, SEND, message.job_id))
-        row = await self._commit(moved, *changes, jobs=[self._send_job(again, at=now)])
+        row = await self._commit(moved, *changes, jobs=[self.send_job(again, at=now)])
         if row is None:
             raise Conflict("the message changed its state at this moment; look again")
         self._metrics.moved(message, S.QUEUED)

@@ -1,6 +1,7 @@
 """The life of a message: submit, send, receive, receipts."""
 
 from zapd.contacts import Contacts, Words
+from zapd.messaging.again import Again
 from zapd.messaging.bulk import Bulk
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.inbound import Inbounds
@@ -36,6 +37,12 @@ class Messages:
             types=list(content.PAYLOADS),
             transport_of=wires.transport_of,
         )
+        again = Again(
+            accounts=wires,
+            job_of=lambda message, at: self.messaging.send_job(message, at=at),
+            ids=basis.ids,
+            now_ms=now_ms,
+        )
         self.receipts = Receipts(
             messages=storage.messages,
             parked=storage.parked,
@@ -43,6 +50,7 @@ class Messages:
             commit=commit,
             now_ms=now_ms,
             metrics=self.metrics,
+            another_try=again.job,
         )
         self.contacts = Contacts(
             rows=storage.contacts,
@@ -60,7 +68,15 @@ class Messages:
             hold=accounts.hold_new_contacts,
             now_ms=now_ms,
         )
-        people = People(contacts=self.contacts, pace=self.pace, messages=storage.messages, commit=commit)
+        people = People(
+            contacts=self.contacts,
+            pace=self.pace,
+            accounts=wires,
+            messages=storage.messages,
+            commit=commit,
+            trouble=accounts.sessions.hear,
+            now_ms=now_ms,
+        )
         spelling = Spelling(
             accounts=wires,
             peers=storage.peers,

@@ -6,7 +6,7 @@ from typing import Any
 
 from zapd.model.pace import NO_LIMITS, Limits
 from zapd.model.session import Connection, OnAmbiguous, TransportName
-from zapd.whatsapp.transport import Peek, Update
+from zapd.whatsapp.transport import Peek, SendError, Update
 
 #: What becomes of a send whose answer never came, where a connection does not say.
 ON_AMBIGUOUS = {
@@ -31,3 +31,5 @@ class Kind:
     #: Seconds after a contact's message in which one may write freely; None: always.
     window: Callable[[Connection], float | None] = lambda _: None
     limits: Limits = NO_LIMITS  #: where a connection has none of its own
+    #: What a receipt that says `failed` would have been as the answer to the send, by its code and words.
+    failure: Callable[[str, str], SendError | None] = lambda _code, _said: None

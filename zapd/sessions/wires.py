@@ -112,6 +112,10 @@ class Wires:
         kind = self._kinds[connection.transport]
         return kind.peek(connection, raw) if kind.peek is not None else peek_of(kind.parse(connection, raw))
 
+    def failure(self, connection: Connection, code: str, said: str) -> SendError | None:
+        """What a receipt that says `failed` would have been as the answer to the send; None: nobody knows."""
+        return self._kinds[connection.transport].failure(code, said)
+
     def transport_of(self, tenant: str, connection_id: str) -> TransportName | None:
         """The transport of a connection that runs here or was looked at; for the metrics, so nothing is read."""
         session = self._manager.get(tenant, connection_id)

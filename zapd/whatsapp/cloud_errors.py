@@ -104,6 +104,13 @@ def to_error(problem: Problem) -> SendError:
     return make(problem)
 
 
+def told(code: str, said: str) -> SendError | None:
+    """The same of an error in a status, which comes after the send was answered."""
+    known = code.isascii() and code.isdigit()
+    problem = Problem(code=int(code), detail=said, http_status=0, transient=False, retry_after=None) if known else None
+    return to_error(problem) if problem else None
+
+
 def _seconds(retry_after: str | None) -> float | None:
     known = retry_after is not None and re.fullmatch(r"[0-9]{1,6}", retry_after)
     return min(float(retry_after), MAX_RETRY_AFTER) if retry_after and known else None

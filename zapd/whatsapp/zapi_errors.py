@@ -94,6 +94,12 @@ def code_of(said: str, *, code: str | None = None) -> str:
     return line.code if line is not None else "refused"
 
 
+def told(code: str, said: str) -> SendError | None:
+    """What a callback says of a message that failed, as the error of the send; `code` is our short name."""
+    line = next((line for line in TABLE if line.code == code), None)
+    return line.make(code, said) if line is not None else None
+
+
 def _line(said: str, code: str | None) -> Line | None:
     text = f"{said} {(code or '').replace('_', ' ')}".lower()
     return next((line for line in TABLE if line.words in text), None)

@@ -11,9 +11,10 @@ from zapd.jobs.job import Discard, Done, Outcome, Snooze
 from zapd.messaging.submit import Submitted
 from zapd.model.message import MessageStatus
 from zapd.model.pace import DAY, Limits, QuietHours
+from zapd.model.session import SessionState
 from zapd.parts.accounts import CLOUD
 from zapd.whatsapp import sandbox_wire
-from zapd.whatsapp.transport import NotConnected, PauseNewContacts, Permanent, Receipt, SendResult
+from zapd.whatsapp.transport import NotConnected, PauseNewContacts, Permanent, Receipt, SendResult, StateChange
 
 S = MessageStatus
 PHONE, OTHER_SPELLING = "5511987654321", "551187654321"
@@ -145,11 +146,30 @@ async def test_after_463_new_people_wait_and_replies_flow(world: World) -> None:
     assert await run(world, another) == Done()
 
 
-@pytest.mark.parametrize("code", ["463", "131048", "shadow_ban"])
+def refused(world: World, code: str, *, age: int = 0) -> Receipt:
+    return Receipt(provider_id="P1", status=S.FAILED, at=world.clock.now_ms() - age, code=code)
+
+
+@pytest.mark.parametrize("code", ["131048", "131064", "shadow_ban", "rejected"])
 async def test_a_restriction_that_comes_as_a_receipt_counts_too(world: World, code: str) -> None:
     connection = await world.connect()
-    await world.people.heard(connection, [Receipt(provider_id="P1", status=S.FAILED, at=1, code=code)])
+    await world.people.heard(connection, [refused(world, code)])
     assert [name for name, _ in world.held] == ["con_1"]
+
+
+@pytest.mark.parametrize(("code", "reason"), [("131042", "payment"), ("131031", "restricted")])
+async def test_an_account_in_trouble_is_paused_by_a_receipt_too(world: World, code: str, reason: str) -> None:
+    connection = await world.connect()
+    await world.people.heard(connection, [refused(world, code)])
+    assert world.troubles == [StateChange(state=SessionState.PAUSED, reason=reason)]
+
+
+@pytest.mark.parametrize("code", ["131042", "131048"])
+async def test_what_was_told_long_ago_says_nothing_of_now(world: World, code: str) -> None:
+    """Meta repeats its webhooks for a week: a person may have mended it since."""
+    connection = await world.connect()
+    await world.people.heard(connection, [refused(world, code, age=3_600_001)])
+    assert (world.held, world.troubles) == ([], [])
 
 
 # --- one person ---

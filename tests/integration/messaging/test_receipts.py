@@ -7,14 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.integration.messaging.world import S, World, data_of, receipt, told
+from tests.integration.messaging.world import SEND, S, World, data_of, receipt, told
 from tests.support.store import NOW
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.submit import Submitted
 from zapd.model.session import OnAmbiguous
 from zapd.store.commands import Change, Delete
 from zapd.store.tables import messages
-from zapd.whatsapp.transport import UnknownOutcome
+from zapd.whatsapp.transport import Receipt, UnknownOutcome
 
 STEPS = (S.SENT, S.DELIVERED, S.READ, S.PLAYED)
 
@@ -64,6 +64,7 @@ async def test_what_another_daemon_applied_meanwhile_is_told_once(world: World, 
         commit=world.outbox.commit,
         now_ms=world.clock.now_ms,
         metrics=world.receipts._metrics,
+        another_try=world.receipts._another_try,
     )
     await other.apply("default", "con_1", [told(elsewhere)])
 
@@ -297,3 +298,61 @@ async def test_what_was_parked_is_applied_though_the_sender_died_before_it_looke
 
 async def _died(*_: object) -> Any:
     raise ConnectionResetError
+
+
+# --- a failure that comes after the answer ---
+
+
+async def fails(world: World, code: str, provider_id: str = "P1") -> None:
+    failed = Receipt(provider_id=provider_id, status=S.FAILED, at=world.clock.now_ms(), code=code, detail="why")
+    await world.receipts.apply("default", "con_1", [failed])
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds"), [("130429", 10), ("131056", 10), ("131057", 60), ("131000", 10), ("send_timeout", 10)]
+)
+async def test_what_a_send_would_try_again_a_receipt_tries_again(
+    world: World, sent: Submitted, code: str, seconds: int
+) -> None:
+    await fails(world, code)
+    assert await world.status(sent.id) is S.FAILED
+    [job] = [job for job in await world.jobs(SEND) if job.id != sent.job_id]
+    assert job.due_at == world.clock.now_ms() + seconds * 1000
+    await world.run(job)
+    assert await world.status(sent.id) is S.SENT
+    assert await progress(world, sent) == ["sent", "retrying", "sent"]
+    assert len(world.wire.sent) == 2
+
+
+async def test_the_second_such_failure_is_the_last(world: World, sent: Submitted) -> None:
+    await fails(world, "131000")
+    [job] = [job for job in await world.jobs(SEND) if job.id != sent.job_id]
+    await world.run(job)
+    await fails(world, "131000", "P2")
+    assert await world.status(sent.id) is S.DLQ
+    assert (await progress(world, sent))[-1] == "failed"
+
+
+@pytest.mark.parametrize("code", ["131026", "131047", "131042", "brand_new"])
+async def test_what_no_try_can_mend_is_given_up(world: World, sent: Submitted, code: str) -> None:
+    await fails(world, code)
+    assert await world.status(sent.id) is S.DLQ
+
+
+async def test_a_failure_that_is_told_again_does_not_meet_the_next_try(world: World, sent: Submitted) -> None:
+    """Meta tells it by our own id too, so that it finds the message under its new one."""
+    await fails(world, "131000")
+    again = Receipt(provider_id="P1", status=S.FAILED, at=1, code="131000", message_id=sent.id)
+    await world.receipts.apply("default", "con_1", [again])
+    [job] = [job for job in await world.jobs(SEND) if job.id != sent.job_id]
+    await world.run(job)
+    await world.receipts.apply("default", "con_1", [again])
+    assert await world.status(sent.id) is S.SENT
+
+
+async def test_a_message_that_arrived_after_all_is_not_sent_again(world: World, sent: Submitted) -> None:
+    await fails(world, "131000")
+    await world.tell(receipt(S.DELIVERED))
+    [job] = [job for job in await world.jobs(SEND) if job.id != sent.job_id]
+    await world.run(job)
+    assert (await world.status(sent.id), len(world.wire.sent)) == (S.DELIVERED, 1)

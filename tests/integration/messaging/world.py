@@ -27,6 +27,7 @@ from zapd.media.files import Files
 from zapd.media.library import Library
 from zapd.media.links import Links
 from zapd.media.metrics import MediaMetrics
+from zapd.messaging.again import Again
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.inbound import Inbounds
 from zapd.messaging.metrics import MessageMetrics
@@ -68,7 +69,7 @@ from zapd.webhooks.fanout import Fanout
 from zapd.webhooks.guard import Guard
 from zapd.webhooks.metrics import WebhookMetrics
 from zapd.webhooks.resolver import Resolver
-from zapd.whatsapp import content, numbers, sandbox_wire
+from zapd.whatsapp import cloud_errors, content, numbers, sandbox_wire, zapi_errors
 from zapd.whatsapp.transport import (
     LOOKUP,
     AliasChange,
@@ -79,7 +80,9 @@ from zapd.whatsapp.transport import (
     Receipt,
     RemoteMedia,
     Resolved,
+    SendError,
     SendResult,
+    StateChange,
     Target,
     Trace,
     Update,
@@ -158,6 +161,9 @@ class Wire:
 
     def peek(self, connection: Connection, raw: bytes) -> Peek:
         return peek_of(self.parser(connection, raw))
+
+    def failure(self, connection: Connection, code: str, said: str) -> SendError | None:
+        return cloud_errors.told(code, said) or zapi_errors.told(code, said)
 
     def window(self, connection: Connection) -> float | None:
         return self.window_seconds
@@ -259,6 +265,12 @@ class World:
             types=["text"],
             transport_of=lambda _tenant, _connection_id: "sandbox",
         )
+        again = Again(
+            accounts=self.wire,
+            job_of=lambda message, at: self.messaging.send_job(message, at=at),
+            ids=self.ids,
+            now_ms=now_ms,
+        )
         self.receipts = Receipts(
             messages=self.messages,
             parked=self.parked,
@@ -266,6 +278,7 @@ class World:
             commit=commit,
             now_ms=now_ms,
             metrics=metrics,
+            another_try=again.job,
         )
         enclosing = Enclosing(messages=self.messages, files_of=self.library.files_of)
         self.contacts = Contacts(
@@ -285,7 +298,16 @@ class World:
             hold=self._hold_new_people,
             now_ms=now_ms,
         )
-        self.people = People(contacts=self.contacts, pace=self.pace, messages=self.messages, commit=commit)
+        self.troubles: list[StateChange] = []
+        self.people = People(
+            contacts=self.contacts,
+            pace=self.pace,
+            accounts=self.wire,
+            messages=self.messages,
+            commit=commit,
+            trouble=self._trouble,
+            now_ms=now_ms,
+        )
         spelling = Spelling(
             accounts=self.wire,
             peers=self.peers,
@@ -375,6 +397,9 @@ class World:
     async def _hold_new_people(self, connection: Connection, until: int) -> None:
         self.held.append((connection.id, until))
         await self.change(self.connections.new_contacts_held(connection.tenant, connection.id, until))
+
+    async def _trouble(self, connection: Connection, change: StateChange) -> None:
+        self.troubles.append(change)
 
     async def _noop(self, *_: object) -> None:
         return None
