@@ -2,11 +2,13 @@
 
 A message that must wait goes back with a time, and others go on. The pace to one person reserves a time for each
 message that waits, so that they leave in their order. What is counted here is of the sessions of this daemon; the new
-people of a day are counted in SQL and read again every minute.
+people of a day are counted in SQL and read again every minute. What left before this daemon was started is read once,
+before the first message to one person that may have to wait: a restart gives nobody a new burst.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from zapd.model.pace import DAY, Limits
 from zapd.model.session import Connection, key_of
 from zapd.store.commands import Change
 from zapd.store.contacts import PeerStore
+from zapd.store.events import Sent
 from zapd.store.windows import WindowStore
 from zapd.whatsapp.numbers import window_key
 
@@ -24,6 +27,7 @@ log = structlog.get_logger("zapd.messaging")
 ANSWER_WITHIN = 3_600_000  #: ms after which a message is no answer any more, for the quiet hours
 MAX_WAIT = 3600.0  #: seconds; then it is looked at again
 COUNT_AGAIN = 60_000  #: ms
+LOOKED_BACK = 3_600_000  #: ms before the start; Meta's burst of 45 is forgotten after 270 s
 MAX_PEERS = 50_000  #: remembered; the one that was used longest ago goes first
 
 PeerKey = tuple[str, str]  # connection's key, peer
@@ -54,7 +58,10 @@ class _NewPeople:
 
 
 class Pace:
-    """Asked before each send. `limits_of` gives a connection's limits with the defaults of its transport."""
+    """Asked before each send. `limits_of` gives a connection's limits with the defaults of its transport.
+
+    `sent_since` tells what left after a time (ms), in order.
+    """
 
     def __init__(
         self,
@@ -63,13 +70,17 @@ class Pace:
         windows: WindowStore,
         limits_of: Callable[[Connection], Limits],
         hold: Callable[[Connection, int], Awaitable[None]],
+        sent_since: Callable[[int], Awaitable[Sequence[Sent]]],
         now_ms: Callable[[], int],
     ) -> None:
         self._peers = peers
         self._windows = windows
         self._limits_of = limits_of
         self._hold = hold
+        self._sent_since = sent_since
         self._now_ms = now_ms
+        self._before_start: dict[PeerKey, list[int]] | None = None  # when each person was written to; None: not read
+        self._reading = asyncio.Lock()
         self._people: OrderedDict[PeerKey, _Person] = OrderedDict()
         self._new: dict[str, _NewPeople] = {}
         self._written_to: OrderedDict[PeerKey, None] = OrderedDict()
@@ -81,6 +92,8 @@ class Pace:
         if quiet is not None and not await self._answers(connection, peer, now):
             return Wait((quiet - now) / 1000, "quiet_hours")
         wait = await self._new_person(connection, peer, limits, now) if _is_person(peer) else None
+        if limits.recipient_per_minute and self._before_start is None:
+            await self._read_back(now)
         return wait or self._one_person(connection, peer, message_id, limits, now)
 
     def sent(self, tenant: str, connection_id: str, peer: str, at: int) -> list[Change]:
@@ -117,12 +130,11 @@ class Pace:
     def _one_person(self, connection: Connection, peer: str, message_id: str, limits: Limits, now: int) -> Wait | None:
         if not limits.recipient_per_minute:
             return None
-        key = (connection.key, window_key(peer))
-        person = self._people.get(key) or _Person()
+        key, step = (connection.key, window_key(peer)), 60_000 / limits.recipient_per_minute
+        person = self._people.get(key) or self._met_before(key, step)
         _remember(self._people, key, person)
         due = person.reserved.get(message_id)
         if due is None:
-            step = 60_000 / limits.recipient_per_minute
             due = max(now, person.tat - step * ((limits.recipient_burst or 1) - 1))
             person.tat = max(person.tat, now) + step
         if due <= now:
@@ -130,6 +142,23 @@ class Pace:
             return None
         person.reserved = {name: at for name, at in person.reserved.items() if at > now - DAY} | {message_id: due}
         return Wait((due - now) / 1000, "recipient_pace")
+
+    def _met_before(self, key: PeerKey, step: float) -> _Person:
+        """Somebody whom this daemon has not written to yet, with what is left of an earlier burst."""
+        person = _Person()
+        for at in (self._before_start or {}).pop(key, ()):
+            person.tat = max(person.tat, at) + step
+        return person
+
+    async def _read_back(self, now: int) -> None:
+        async with self._reading:
+            if self._before_start is not None:
+                return
+            found: dict[PeerKey, list[int]] = {}
+            for sent in await self._sent_since(now - LOOKED_BACK):
+                key = (key_of(sent.tenant, sent.connection_id), window_key(sent.peer))
+                found.setdefault(key, []).append(sent.at)
+            self._before_start = found
 
     # --- new people ---
 

@@ -66,6 +66,7 @@ class Messages:
             windows=storage.windows,
             limits_of=wires.limits,
             hold=accounts.hold_new_contacts,
+            sent_since=storage.events.sent_since,
             now_ms=now_ms,
         )
         people = People(

@@ -1,6 +1,6 @@
 """The event log: one row for everything that happened, in the order of `seq`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -9,15 +9,27 @@ from zapd.store.commands import Change, Insert, Row, by_key
 from zapd.store.database import Database
 from zapd.store.event_states import of_types
 from zapd.store.reader import Reader
-from zapd.store.tables import deliveries, event_states, events
+from zapd.store.tables import deliveries, event_states, events, messages
 
-_E = events.c
+SENT = "message.sent"
+LOOKED_THROUGH = 100_000  #: rows of the log, of which `sent_since` takes its answer
+
+_E, _M = events.c, messages.c
 _KEY = (_E.tenant, _E.id)
 _COLUMNS = (*_KEY, _E.type, _E.category, _E.severity, _E.connection_id, _E.message_id, _E.payload, _E.created_at)
 _RECORDED = Insert(table=events, columns=_COLUMNS)
 _RECORDED_NEW = Insert(table=events, columns=_COLUMNS, when_there="skip")
 _NAMES = tuple(column.name for column in _E)
 _BY_ID = by_key(events, _KEY)
+
+
+class Sent(NamedTuple):
+    """A message left for `peer` at `at` (ms)."""
+
+    tenant: str
+    connection_id: str
+    peer: str
+    at: int
 
 
 class EventStore:
@@ -99,6 +111,17 @@ class EventStore:
             *(_E.tenant == tenant, _E.created_at >= since, _E.created_at < until, _E.id > after, ~there)
         )
         return await self._fetch(query.order_by(_E.id).limit(limit))
+
+    async def sent_since(self, since: int) -> list[Sent]:
+        """What left after then (ms) in all connections, in order, as far as the newest rows of the log tell."""
+        newest = sa.select(sa.func.coalesce(sa.func.max(_E.seq), 0)).scalar_subquery()
+        query: sa.Select[Any] = (
+            sa.select(_M.tenant, _M.connection_id, _M.peer, _E.created_at)
+            .join_from(events, messages, sa.and_(_M.tenant == _E.tenant, _M.id == _E.message_id))
+            .where(_E.seq > newest - LOOKED_THROUGH, _E.type == SENT, _E.created_at > since)
+            .order_by(_E.seq)
+        )
+        return [Sent(*row) for row in await self._database.fetch(query)]
 
     async def last_seq(self) -> int:
         """The place of the newest event; 0 when there is none."""

@@ -64,8 +64,8 @@ def _text(payload: Json) -> Json:
 
 
 def _template(payload: Json) -> Json:
-    components = payload.get("components")
-    language = {"code": payload["language"]}
+    components, language = payload.get("components"), payload["language"]
+    language = {"code": language["code"] if isinstance(language, dict) else language}
     return {"name": payload["name"], "language": language} | ({"components": components} if components else {})
 
 

@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.store import NOW, TENANT, attempt, delivery, endpoint, event
+from tests.support.store import NOW, TENANT, attempt, delivery, endpoint, event, message
 from zapd.errors import ConfigError
 from zapd.model.webhook import BodyFormat, Category, Options, Secret, Severity, sources
 from zapd.model.webhook import DeliveryState as D
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
-from zapd.store.events import EventStore
+from zapd.store.events import EventStore, Sent
+from zapd.store.messages import MessageStore
 from zapd.store.purge import Purge
 from zapd.store.reader import Reader
 from zapd.store.vault import KEY_BYTES, Vault
@@ -46,6 +47,23 @@ async def test_an_event_gets_its_place_and_keeps_its_bytes(writer: Writer, event
     assert [e.id for e in await events.after(1, 10)] == ["evt_2"]
     assert await events.after(0, 10, "other") == []
     assert await events.last_seq() == 2
+
+
+async def test_what_was_sent_of_late_is_told_in_order(writer: Writer, events: EventStore) -> None:
+    told = [("msg_1", NOW - 5), ("msg_2", NOW - 7), ("msg_1", NOW), ("msg_gone", NOW)]
+    for peer, name in (("5511900000001", "msg_1"), ("5511900000002", "msg_2")):
+        await writer.commit(MessageStore.added(message(name, peer=peer)))
+    for number, (name, at) in enumerate(told):
+        sent = event(f"evt_{number}", type="message.sent", message_id=name, created_at=at)
+        await writer.commit(events.recorded(sent))
+    await writer.commit(events.recorded(event("evt_x", type="message.read", message_id="msg_1", created_at=NOW)))
+
+    first = message()
+    assert await events.sent_since(NOW - 6) == [
+        Sent(TENANT, first.connection_id, "5511900000001", NOW - 5),
+        Sent(TENANT, first.connection_id, "5511900000001", NOW),
+    ]
+    assert await events.sent_since(NOW) == []
 
 
 async def test_an_event_under_a_known_id_is_not_recorded(writer: Writer, events: EventStore) -> None:

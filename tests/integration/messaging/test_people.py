@@ -13,6 +13,7 @@ from zapd.model.message import MessageStatus
 from zapd.model.pace import DAY, Limits, QuietHours
 from zapd.model.session import SessionState
 from zapd.parts.accounts import CLOUD
+from zapd.store.events import Sent
 from zapd.whatsapp import sandbox_wire
 from zapd.whatsapp.transport import NotConnected, PauseNewContacts, Permanent, Receipt, SendResult, StateChange
 
@@ -102,6 +103,37 @@ async def test_an_event_of_a_message_names_every_id_of_its_writer(world: World) 
     contact = data_of(event)["contact"]
     assert contact["id"].startswith("ctc_")
     assert (contact["phone"], contact["lid"], contact["name"]) == (PHONE, None, "Sandbox contact")
+
+
+async def test_a_restart_gives_nobody_a_new_burst(world: World) -> None:
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=3)
+    await world.connect()
+    assert [await sends(world) for _ in range(3)] == [Done()] * 3
+    world.clock.advance(1)
+
+    world.pace._people.clear()
+    world.pace._before_start = None
+
+    assert await sends(world) == Snooze(5.0)
+    assert await sends(world, OTHER_SPELLING) == Snooze(11.0)
+    assert await sends(world, "5511911112222") == Done()
+
+
+async def test_what_left_before_is_read_once_and_only_where_it_matters(world: World) -> None:
+    asked: list[int] = []
+
+    async def sent_since(since: int) -> list[Sent]:
+        asked.append(since)
+        return []
+
+    world.pace._sent_since = sent_since
+    await world.connect()
+    await sends(world)
+    assert asked == []
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=3)
+    for _ in range(3):
+        await sends(world)
+    assert asked == [world.clock.now_ms() - 3_600_000]
 
 
 # --- new people ---

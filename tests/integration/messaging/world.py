@@ -296,6 +296,7 @@ class World:
             windows=self.windows,
             limits_of=lambda connection: self.limits.get(connection.id, connection.limits),
             hold=self._hold_new_people,
+            sent_since=self.events.sent_since,
             now_ms=now_ms,
         )
         self.troubles: list[StateChange] = []

@@ -106,9 +106,10 @@ async def test_a_text_is_sent_as_meta_wants_it(meta: FakeMeta, transport: CloudT
     ]
 
 
-async def test_a_template_is_sent_as_meta_wants_it(meta: FakeMeta, transport: CloudTransport) -> None:
+@pytest.mark.parametrize("language", ["pt_BR", {"code": "pt_BR"}])
+async def test_a_template_is_sent_as_meta_wants_it(meta: FakeMeta, transport: CloudTransport, language: object) -> None:
     components = [{"type": "body", "parameters": [{"type": "text", "text": "Ana"}]}]
-    payload = {"name": "order_ok", "language": "pt_BR", "components": components}
+    payload = {"name": "order_ok", "language": language, "components": components}
     await transport.send(a_message(type="template", payload=orjson.dumps(payload)))
     assert meta.accepted[0]["template"] == {
         "name": "order_ok",

@@ -56,6 +56,7 @@ EMOJI = ("❤️", "👍🏽", "🇧🇷", "1️⃣", "👩‍👩‍👧", "™
         ("reaction", {"message_id": "msg_1", "emoji": ""}),
         *(("reaction", {"message_id": "msg_1", "emoji": emoji}) for emoji in EMOJI),
         ("template", {"name": "hello", "language": "en", "components": []}),
+        ("template", {"name": "hello", "language": {"code": "en", "policy": "deterministic"}, "components": []}),
         ("location", {"latitude": 0, "longitude": 180}),
     ],
 )
@@ -111,6 +112,8 @@ FOUR_BUTTONS = [{"type": "reply", "reply": {"id": str(n), "title": "x"}} for n i
         ("interactive", {}, "type", "this connection can send: button"),
         ("template", changed("template", "name", "Order OK"), "name", "pattern"),
         ("template", {"name": "a", "language": "pt_BR"}, "components", "required"),
+        ("template", changed("template", "language", {"code": "x!"}), "language", "pattern"),
+        ("template", changed("template", "language", {}), "language", "valid string"),
         ("template", changed("template", "components.0", {"type": "body"}), "components.0", "needs parameters, 1 or"),
         ("template", changed("template", "components.0.parameters", []), "components.0.parameters", "at least 1 item"),
         ("template", changed("template", "components.0.parameters.0", {"type": "text"}), "components.0.parameters.0",

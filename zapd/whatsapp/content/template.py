@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from zapd.whatsapp.content.payload import Payload, broken, said
 
@@ -53,9 +53,15 @@ class Component(Payload):
         return self
 
 
+def _code(language: Any) -> Any:
+    """Meta's own shape, `{"code": "pt_BR"}`, is as good as the code."""
+    known = isinstance(language, dict) and {"code"} <= language.keys() <= {"code", "policy"}
+    return language["code"] if known else language
+
+
 class TemplatePayload(Payload):
     """`components` must be there: `[]` says that the template has no places to fill."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,512}$")]
-    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]{2,10}$")]
+    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]{2,10}$"), BeforeValidator(_code)]
     components: Annotated[list[Component], Field(max_length=20)]
