@@ -35,7 +35,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         raise
     # Not in pytest's own directory: each pytest that starts closes it to other users, and as root the server is one.
     with tempfile.TemporaryDirectory(prefix="zapd-pg-") as directory:
-        server = get_server(Path(directory), cleanup_mode="stop")
+        Path(directory).chmod(0o755)
+        # One level down, because the wheel locks a file beside it: in /tmp it would be another user's.
+        server = get_server(Path(directory, "data"), cleanup_mode="stop")
         yield server.get_uri()
         server.cleanup()
 

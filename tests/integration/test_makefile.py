@@ -16,7 +16,7 @@ case "$*" in
   *venv*) rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo made >> calls ;;
   *"pip --version"*) ;;
   *"pip install"*) echo installed >> calls ;;
-  -c*) exec {real} "$@" ;;
+  -c*) exec "{real}" "$@" ;;
 esac
 """
 

@@ -64,7 +64,7 @@ def zapd() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    from zapd.errors import ConfigError  # noqa: PLC0415  # keeps `zapd --help` light
+    from zapd.errors import ConfigError, ZapdError  # noqa: PLC0415  # keeps `zapd --help` light
 
     try:
         code = zapd.main(args=arguments, prog_name="zapd", standalone_mode=False)
@@ -74,11 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return FAILED
-    except click.Abort:
-        return FAILED
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return BAD_CONFIG
-    except BrokenPipeError:
+    except (click.Abort, BrokenPipeError):
+        return FAILED
+    except (OSError, ZapdError) as error:  # a database that is away, a directory that it may not use
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201
         return FAILED
     return code if isinstance(code, int) else 0

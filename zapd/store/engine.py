@@ -43,6 +43,7 @@ class SqliteEngine:
         self._dialect = sqlite.dialect(paramstyle="qmark")
         self._places = asyncio.Semaphore(READERS)
         self._idle: list[aiosqlite.Connection] = []
+        self._closed = False
 
     async def fetch(self, query: sa.Select[*tuple[Any, ...]]) -> list[Row]:
         """See `Engine`."""
@@ -53,7 +54,7 @@ class SqliteEngine:
             try:
                 return [tuple(row) for row in await connection.execute_fetchall(str(compiled), values)]
             finally:
-                self._idle.append(connection)
+                self._put_back(connection)
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """See `Engine`."""
@@ -61,14 +62,26 @@ class SqliteEngine:
 
     async def close(self) -> None:
         """See `Engine`."""
+        self._closed = True
         while self._idle:
             await self._idle.pop().close()
 
     async def _connect(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None)
-        for pragma in SQLITE_PRAGMAS:
-            await connection.execute(pragma)
+        try:
+            for pragma in SQLITE_PRAGMAS:
+                await connection.execute(pragma)
+        except BaseException:  # also when it is canceled
+            connection.stop()  # the process cannot end while its thread waits
+            raise
         return connection
+
+    def _put_back(self, connection: aiosqlite.Connection) -> None:
+        """For the next query; one that comes back after `close` ends, for the reason above."""
+        if self._closed:
+            connection.stop()
+        else:
+            self._idle.append(connection)
 
     def _transact(self, work: Callable[[sa.Connection], T]) -> T:
         engine = sa.create_engine(sa.URL.create("sqlite", database=self._path), poolclass=sa.NullPool)

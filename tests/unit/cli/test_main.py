@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zapd.cli import BAD_CONFIG, USAGE, main, zapd
+from zapd.cli import BAD_CONFIG, FAILED, USAGE, main, zapd
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,14 @@ def test_a_wrong_configuration_is_78_and_names_every_key(tmp_path: Path, capsys:
 def test_a_right_configuration_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config"]) == 0
     assert main(["check-config", "--json"]) == 0
+
+
+def test_a_database_that_is_away_is_told_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/nowhere/zapd.db")
+    assert main(["migrate", "--state-dir", str(tmp_path)]) == FAILED
+    assert capsys.readouterr().err == "Error: SQLite: unable to open database file\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
