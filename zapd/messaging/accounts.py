@@ -26,6 +26,9 @@ class Accounts(Protocol):
     def capabilities(self, connection: Connection) -> frozenset[str]:
         """The message types that it can send, and what else it can do."""
 
+    def check_address(self, connection: Connection, peer: str) -> None:
+        """Raises InvalidInput for a recipient that its transport cannot reach."""
+
     def window(self, connection: Connection) -> float | None:
         """For how many seconds after a contact's message one may write freely; None: always."""
 

@@ -172,6 +172,7 @@ class Messaging:
     async def _checked(self, request: Submit, connection: Connection) -> str:
         """Whom it goes to, after everything in it was checked. Raises InvalidInput."""
         peer = self._recipient(request.to)
+        self._accounts.check_address(connection, peer)
         out = await self._opted_out(request.tenant, peer)
         if out is not None:
             rule = f"is contact {out.id}, who wants no messages ({out.opted_out_by}); it can opt in again"

@@ -23,7 +23,7 @@ from zapd.sessions.kinds import Kind
 from zapd.sessions.lives import Sessions
 from zapd.sessions.records import Records
 from zapd.sessions.wires import Wires
-from zapd.whatsapp import cloud, cloud_errors, sandbox_wire
+from zapd.whatsapp import cloud, cloud_body, cloud_errors, sandbox_wire
 from zapd.whatsapp.cloud import CloudConfig, CloudTransport
 from zapd.whatsapp.credentials import SqlCredentials
 from zapd.whatsapp.manager import Pulse, SessionManager
@@ -58,6 +58,7 @@ CLOUD = Kind(
     parse=lambda connection, raw: cloud.parse(CloudConfig.read(connection.config), raw),
     peek=lambda connection, raw: cloud.peek(CloudConfig.read(connection.config), raw),
     window=lambda connection: cloud.window(CloudConfig.read(connection.config)),
+    address=cloud_body.whom,
     failure=cloud_errors.told,
 )
 

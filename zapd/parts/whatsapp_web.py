@@ -33,6 +33,7 @@ WEB = Kind(
     capabilities=outgoing.CAPABILITIES,
     check_config=settings.check_config,
     parse=_parse,
+    address=outgoing.address,
 )
 
 

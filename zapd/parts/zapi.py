@@ -12,7 +12,7 @@ from zapd.model.pace import Limits
 from zapd.model.session import Connection
 from zapd.parts.basis import now_ms
 from zapd.sessions.kinds import Kind
-from zapd.whatsapp import zapi_errors, zapi_webhook
+from zapd.whatsapp import zapi_body, zapi_errors, zapi_webhook
 from zapd.whatsapp.zapi import Fetch, ZapiConfig, ZapiTransport
 
 
@@ -25,6 +25,7 @@ def kind_of(config: Config) -> Kind:
             raw, instance_id=ZapiConfig.read(connection.config).instance_id
         ),
         complete=complete,
+        address=zapi_body.phone_of,
         failure=zapi_errors.told,
         limits=unofficial(config),
         rate_per_minute=min(config.zapi.session_per_minute, config.limits.session_per_minute),

@@ -31,5 +31,7 @@ class Kind:
     #: Seconds after a contact's message in which one may write freely; None: always.
     window: Callable[[Connection], float | None] = lambda _: None
     limits: Limits = NO_LIMITS  #: where a connection has none of its own
+    #: How it spells a recipient; raises Permanent for one that it cannot reach.
+    address: Callable[[str], object] = lambda peer: peer
     #: What a receipt that says `failed` would have been as the answer to the send, by its code and words.
     failure: Callable[[str, str], SendError | None] = lambda _code, _said: None

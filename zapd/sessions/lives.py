@@ -107,15 +107,16 @@ class Sessions:
             )
             changes.append(self._endpoint_added(endpoint))
         if await self._commit(self._connections.added(connection), *changes, jobs=[job]) is None:
-            return await self._created_before(request.tenant, connection_id)
+            return await self._created_before(request, connection_id)
         await self._endpoints_changed()
         return Created(
             connection=connection, job_id=job.id, webhook_secret=endpoint.secrets[0].value if endpoint else None
         )
 
-    async def _created_before(self, tenant: str, connection_id: str) -> Created:
-        connection = await self._connections.get(tenant, connection_id)
-        if connection is None or connection.state not in (SessionState.CREATED, SessionState.STARTING):
+    async def _created_before(self, request: CreateConnection, connection_id: str) -> Created:
+        connection = await self._connections.get(request.tenant, connection_id)
+        pending = connection is not None and connection.state in (SessionState.CREATED, SessionState.STARTING)
+        if connection is None or not pending or connection.transport is not request.transport:
             raise Conflict(f"connection {connection_id} exists already")
         return Created(connection=connection, job_id=connection.job_id or "", webhook_secret=None)
 

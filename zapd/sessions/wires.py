@@ -16,6 +16,7 @@ from zapd.whatsapp.transport import (
     Enclosed,
     NotConnected,
     Peek,
+    Permanent,
     RemoteMedia,
     Resolved,
     SendError,
@@ -44,6 +45,13 @@ class Wires:
     def capabilities(self, connection: Connection) -> frozenset[str]:
         """The message types its transport can send."""
         return self._kinds[connection.transport].capabilities
+
+    def check_address(self, connection: Connection, peer: str) -> None:
+        """Raises InvalidInput for a recipient that its transport cannot reach."""
+        try:
+            self._kinds[connection.transport].address(peer)
+        except Permanent as error:
+            raise InvalidInput(FieldError("to", error.detail)) from None
 
     def window(self, connection: Connection) -> float | None:
         """For how many seconds after a contact's message one may write freely; None: always."""

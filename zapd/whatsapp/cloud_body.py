@@ -21,7 +21,7 @@ def body_of(message: Message, *, target: Target | None, uploaded: Mapping[str, s
     return {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
-        **_whom(message.peer),
+        **whom(message.peer),
         "type": message.type,
         message.type: _content(message.type, payload, target, uploaded),
         **({"context": {"message_id": target.provider_id}} if target and message.type not in ABOUT else {}),
@@ -36,7 +36,8 @@ def read_body(target: Target, *, typing: bool = False) -> Json:
     return {"messaging_product": "whatsapp", "status": "read", "message_id": target.provider_id, **shown}
 
 
-def _whom(peer: str) -> Json:
+def whom(peer: str) -> Json:
+    """The recipient of a body. Raises Permanent."""
     if is_phone(peer):
         # Without the + Meta puts the business's own country code in front.
         return {"to": f"+{peer}"}

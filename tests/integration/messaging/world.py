@@ -165,6 +165,9 @@ class Wire:
     def failure(self, connection: Connection, code: str, said: str) -> SendError | None:
         return cloud_errors.told(code, said) or zapi_errors.told(code, said)
 
+    def check_address(self, connection: Connection, peer: str) -> None:
+        pass  # everybody is reached
+
     def window(self, connection: Connection) -> float | None:
         return self.window_seconds
 

@@ -10,6 +10,8 @@ from tests.support.daemon import Daemon
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TEXT = {"to": "5511999998888", "type": "text", "payload": {"text": "x"}}
+CLOUD = {"phone_number_id": "1", "access_token": "a", "app_secret": "s", "verify_token": "v"}
+ZAPI = {"instance_id": "I1", "instance_token": "T1", "client_token": "C1"}
 
 
 def fields(problem: dict[str, Any]) -> list[str]:
@@ -94,6 +96,14 @@ async def test_a_connection_id_that_is_taken_is_409(daemon: Daemon, connection: 
     assert (await daemon.call("POST", "/connections", body))[0] == 409
 
 
+async def test_a_connection_that_is_being_made_is_not_another_one(daemon: Daemon) -> None:
+    body = {"label": "x", "transport": "cloud", "id": "pending", "config": CLOUD}
+    first = await daemon.call("POST", "/connections", body)
+    assert first[0] == 202
+    other = {"label": "x", "transport": "sandbox", "id": "pending"}
+    assert (await daemon.call("POST", "/connections", other))[0] == 409
+
+
 async def test_a_message_id_that_is_taken_is_409(daemon: Daemon, connection: str) -> None:
     body = {**TEXT, "message_id": "order-1"}
     assert (await daemon.call("POST", f"/connections/{connection}/send", body))[0] == 202
@@ -145,6 +155,26 @@ async def test_a_secret_that_is_not_utf_8_is_a_wrong_secret(
     answered = await reader.readline()
     writer.close()
     assert int(answered.split()[1]) == status
+
+
+@pytest.mark.parametrize(
+    ("transport", "config", "to"),
+    [
+        ("cloud", CLOUD, "120363000000000001@g.us"),
+        ("cloud", CLOUD, "81890000000@lid"),
+        ("zapi", ZAPI, "BR.1502576394655843"),
+    ],
+)
+async def test_a_recipient_that_the_transport_cannot_reach_is_422(
+    daemon: Daemon, transport: str, config: dict[str, str], to: str
+) -> None:
+    name = f"far-{transport}-{len(to)}"
+    body = {"id": name, "label": "x", "transport": transport, "config": config}
+    assert (await daemon.call("POST", "/connections", body))[0] == 202
+    status, problem = await daemon.call("POST", f"/connections/{name}/send", {**TEXT, "to": to})
+    assert (status, fields(problem)) == (422, ["to"])
+    status, answer = await daemon.call("POST", f"/connections/{name}/send/bulk", {"messages": [{**TEXT, "to": to}]})
+    assert (status, answer["data"][0]["status"]) == (202, "refused")
 
 
 async def test_a_code_is_409_when_there_is_none(daemon: Daemon, connection: str) -> None:
