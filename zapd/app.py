@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from zapd import __version__, first_start
 from zapd.config import Config
 from zapd.config.reload import needs_restart
+from zapd.errors import ConfigError
 from zapd.events.desk import Desk
 from zapd.ids import Ids
 from zapd.janitor import Janitor
@@ -273,8 +274,13 @@ class App:
         await self._network.close()
         await self._engine.close()
 
-    def apply(self, config: Config) -> None:
-        """Take from a new configuration what can change while running: queues that exist, schedules for them."""
+    async def apply(self, config: Config) -> None:
+        """Take from a new configuration what can change while running: queues that exist, schedules for them, rules.
+
+        Raises ConfigError, and takes nothing then.
+        """
+        if problems := await self._hub.problems(config):
+            raise ConfigError(*problems)
         later = needs_restart(self._config, config)
         wanted = upkeep.schedules_of(config)
         known = {
@@ -285,6 +291,7 @@ class App:
             log.warning("config.needs_restart", keys=later)
         self._engine.apply(config)
         self._cron.configure(known)
+        self._hub.registry.configure(config.definitions)
         self._metrics.reload_at.set_to_current_time()
 
     def reloaded(self, *, ok: bool) -> None:

@@ -172,11 +172,11 @@ class Daemon:
     async def _reload_config(self, app: App) -> None:
         try:
             config = await asyncio.to_thread(self._reload)
+            await app.apply(config)
         except ConfigError as error:
             app.reloaded(ok=False)
             log.error("config.kept", problems=list(error.problems))
             return
-        app.apply(config)
         app.reloaded(ok=True)
         log.info("config.reloaded")
 

@@ -55,7 +55,8 @@ async def test_hup_takes_a_new_configuration_and_keeps_the_old_one_when_the_new_
     slots = 'zapd_pool_slots{queue="message:send"}'
     await shows(daemon, slots, 5)
 
-    daemon.config.write_text(FAST + QUEUE.format(7) + "[limits]\nsession_per_minute = 120\nsession_burst = 3\n")
+    limits = "[limits]\nsession_per_minute = 120\nsession_burst = 3\n"
+    daemon.config.write_text(FAST + QUEUE.format(7) + limits)
     daemon.signal(signal.SIGHUP)
     await eventually(lambda: logged(daemon, "config.reloaded"))
     await shows(daemon, slots, 7)
@@ -69,17 +70,29 @@ async def test_hup_takes_a_new_configuration_and_keeps_the_old_one_when_the_new_
     assert await metric(daemon, slots) == 7
 
     new = '[queues."new:one"]\naction = "noop"\n[schedules.often]\nevery = "1s"\nqueue = "new:one"\n'
-    daemon.config.write_text(FAST + QUEUE.format(7) + new)
+    daemon.config.write_text(FAST + QUEUE.format(7) + limits + new)
     daemon.signal(signal.SIGHUP)
     (later,) = await eventually(lambda: logged(daemon, "config.needs_restart"))
     assert later["keys"] == ["queues.new:one", "schedules.often"]
     assert (await daemon.call("GET", "/schedules/often"))[0] == 404  # its jobs would go nowhere
 
     connection = (await daemon.connect())["id"]
-    limits = (await daemon.call("GET", f"/connections/{connection}"))[1]["limits"]
-    assert (limits["per_minute"], limits["burst"]) == (120, 3)
+    its = (await daemon.call("GET", f"/connections/{connection}"))[1]["limits"]
+    assert (its["per_minute"], its["burst"]) == (120, 3)
     await daemon.send(connection, "still works")
     await eventually(lambda: arrived(daemon, connection))
+
+    rules = '[sources.late]\nverify = "api-key"\nsecret = "k"\n[routes.late]\ntypes = ["late.*"]\nactions = [{}]\n'
+    daemon.config.write_text(FAST + QUEUE.format(7) + rules.format('{ kind = "deliver", target = "nowhere" }'))
+    daemon.signal(signal.SIGHUP)
+    await eventually(lambda: len(logged(daemon, "config.kept")) == 2)
+    assert "there is no target nowhere" in str(logged(daemon, "config.kept")[1]["problems"])
+    assert (await daemon.call("GET", "/sources/late"))[0] == 404
+    daemon.config.write_text(FAST + QUEUE.format(7) + rules.format('{ kind = "emit", type = "x.y" }'))
+    daemon.signal(signal.SIGHUP)
+    await eventually(lambda: len(logged(daemon, "config.reloaded")) == 3)
+    assert (await daemon.call("POST", "/hooks/late", b"{}", headers={"X-Api-Key": "k"}))[0] == 202
+    assert (await daemon.call("GET", "/routes/late"))[1]["from_file"]
 
 
 async def test_quit_writes_tasks_and_state_to_the_log_and_ends_nothing(daemon: Daemon) -> None:

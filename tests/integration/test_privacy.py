@@ -12,11 +12,12 @@ from tests.support.store import NOW, TENANT, a_file, attempt, delivery, event, m
 from zapd.errors import Conflict
 from zapd.jobs.job import Done, Job, Snooze
 from zapd.model.message import MessageStatus
+from zapd.model.webhook import ERASED, DeliveryState
 from zapd.privacy import Privacy
 from zapd.store.bodies import BodyStore
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.media import MediaStore
-from zapd.store.sealing import ERASED, MARK
+from zapd.store.sealing import MARK
 from zapd.store.settings import SettingStore
 from zapd.store.subjects import SubjectStore
 from zapd.store.tables import attempts, data_keys, deliveries, events, messages
@@ -261,3 +262,21 @@ async def test_bodies_past_their_time_are_emptied_and_what_is_under_way_is_not(w
 
     left = {m.id: m.payload for m in await world.store.messages.history(TENANT, "con_1", limit=10)}
     assert left == {"msg_ended": ERASED, "msg_waits": waits.payload, "msg_young": young.payload}
+
+
+@pytest.mark.parametrize("state", DeliveryState)
+async def test_an_event_keeps_its_body_until_it_is_delivered(world: World, state: DeliveryState) -> None:
+    rows = DeliveryStore(database=world.store.database, reader=world.store.reader)
+    told = event("evt_told", message_id=None)
+    going = delivery("dlv_told", event_id=told.id, message_id=None, state=state)
+    made = attempt(1, delivery_id=going.id, response=b"thanks")
+    await world.store.writer.commit_all([world.store.events.recorded(told), rows.added(going), rows.attempted(made)])
+    over = state in (DeliveryState.DELIVERED, DeliveryState.CANCELED)
+
+    assert await world.bodies.emptied(NOW + 5, but=["attempts"]) == int(over)
+    assert await world.bodies.emptied(NOW + 5) == 1  # the answer
+    assert await world.bodies.emptied(NOW + 5) == 0
+
+    kept = await world.store.events.get(TENANT, told.id)
+    assert kept is not None
+    assert kept.erased == over

@@ -34,7 +34,6 @@ def needs_restart(started: Config, now: Config) -> list[str]:
         if key not in _TAKEN.get(name, ())
     ]
     found += _queues(started.queues, now.queues)
-    found += [f"{kind}.{name}" for kind, name in _different(started.definitions, now.definitions)]
     found += [f"listeners.{name}" for name in _different(started.listeners, now.listeners)]
     return found
 

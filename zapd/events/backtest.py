@@ -40,7 +40,7 @@ class Backtest:
         lines = []
         for state in states:
             event = await self._events.get(tenant, state.event_id)
-            if event is None:
+            if event is None or event.erased:
                 continue
             context = context_of(event, state)
             after, error = await self._made(new, context)

@@ -116,7 +116,7 @@ class Intake:
             if first is not None:
                 return Accepted(id=orjson.loads(first.response)["id"], repeated=True)
         event = await self._events.get(own.tenant, new.event.id)
-        if event is None or event.type != own.type or not _same_data(event.payload, own.data):
+        if event is None or event.type != own.type or not (event.erased or _same_data(event.payload, own.data)):
             raise Conflict(f"event {new.event.id} exists already, with something else in it")
         return Accepted(id=event.id, repeated=True)
 

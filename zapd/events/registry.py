@@ -47,7 +47,8 @@ class Registry:
 
     def __init__(self, *, rows: DefinitionStore, from_file: Mapping[tuple[str, str], Defined]) -> None:
         self._rows = rows
-        self._file = [_of_file(kind, name, defined) for (kind, name), defined in from_file.items()]
+        self._file = _all_of_file(from_file)
+        self._stored: list[Entry] = []
         self._entries: dict[Key, Entry] = {}
         self._routes: dict[str, list[Entry]] = {}
         self._sources: dict[str, list[Entry]] = {}
@@ -68,8 +69,14 @@ class Registry:
         stamp = await self._rows.stamp()
         if stamp != self._stamp:
             stored = [_parsed(row) for row in await self._rows.in_force()]
-            self._take([*(entry for entry in stored if entry is not None), *self._file])
+            self._stored = [entry for entry in stored if entry is not None]
+            self._take([*self._stored, *self._file])
             self._stamp = stamp
+
+    def configure(self, from_file: Mapping[tuple[str, str], Defined]) -> None:
+        """Another configuration file, whose definitions were checked."""
+        self._file = _all_of_file(from_file)
+        self._take([*self._stored, *self._file])
 
     def get(self, tenant: str, kind: DefinitionKind, name: str) -> Entry | None:
         """The version in force."""
@@ -125,6 +132,10 @@ def route_of(entry: Entry) -> RouteSpec:
 def source_of(entry: Entry) -> SourceSpec:
     """The entry's spec, as a source."""
     return cast(SourceSpec, entry.spec)
+
+
+def _all_of_file(from_file: Mapping[tuple[str, str], Defined]) -> list[Entry]:
+    return [_of_file(kind, name, defined) for (kind, name), defined in from_file.items()]
 
 
 def _of_file(kind: str, name: str, defined: Defined) -> Entry:

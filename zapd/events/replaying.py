@@ -89,7 +89,7 @@ class Replayer:
             page = await self._page(tenant, which, after, min(PAGE, limit - len(found)))
             for state in page:
                 event = await self._events.get(tenant, state.event_id)
-                if event is not None:
+                if event is not None and not event.erased:
                     found.append(outcome_of(event, await self._planner.plan(event, state)))
             if not page or which.ids:
                 break
@@ -147,8 +147,8 @@ class Replayer:
         payload = orjson.loads(job.payload)
         state = await self._states.get(job.tenant, payload["event_id"])
         event = await self._events.get(job.tenant, payload["event_id"])
-        if state is None or event is None or state.run != payload["run"]:
-            return Done()  # past its retention, or this replay took it already
+        if state is None or event is None or event.erased or state.run != payload["run"]:
+            return Done()  # past its retention, or its body is, or this replay took it already
         if payload["mode"] == "routes":
             await self.again(state)
             return Done()
@@ -169,7 +169,7 @@ class Replayer:
         states = await self._states.matching(DEFAULT_TENANT, progress=Progress.DONE, limit=count, newest=True)
         for state in states:
             event = await self._events.get(state.tenant, state.event_id)
-            if event is not None:
+            if event is not None and not event.erased:
                 outcome = outcome_of(event, await self._planner.plan(event, state))
                 bad += [outcome] if outcome["errors"] else []
         self._metrics.selftest.set(len(bad))

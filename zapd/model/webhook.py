@@ -25,6 +25,10 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
+#: What stands in place of a body that was emptied, or is read of one whose data key is gone.
+ERASED = b'{"erased":true}'
+
+
 @record
 class Event:
     """Something that happened. `payload` holds the bytes that receivers get: they are never encoded again."""
@@ -39,6 +43,11 @@ class Event:
     payload: bytes  #: the whole envelope `{"id","type","timestamp","connection_id","data"}`
     created_at: int
     seq: int = 0  #: its place in the log; given by the database
+
+    @property
+    def erased(self) -> bool:
+        """Whether its body is gone: nothing can be made of it any more."""
+        return self.payload == ERASED
 
 
 class DeliveryState(StrEnum):

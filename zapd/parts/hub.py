@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zapd.announce import Announcement
+from zapd.config import Config
 from zapd.errors import ConfigError
 from zapd.events.acting import Actor
 from zapd.events.backtest import Backtest
@@ -266,6 +267,14 @@ class Hub:
         if problems:
             raise ConfigError(*problems)
         await self.registry.refresh()
+
+    async def problems(self, config: Config) -> list[str]:
+        """Why the definitions of another configuration file cannot be taken by the running daemon."""
+        unloaded = [name for name in listeners_named(config) if not self.listeners.knows(name)]
+        return [
+            *await self.checker.of_file(config.definitions),
+            *[f"routes: the listener {name} is loaded by a restart only" for name in unloaded],
+        ]
 
     async def close(self) -> None:
         """Let go of connections, threads and the child process."""

@@ -1,15 +1,19 @@
 """What is done to bodies as bytes at rest, whatever table they lie in: seal anew, empty, look through."""
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from zapd.store.commands import Change, Row, Update
+from zapd.model.hub import ActionState, Progress
+from zapd.model.message import MessageStatus
+from zapd.model.webhook import ERASED
+from zapd.store.commands import Change, Condition, Row, Update, among
 from zapd.store.database import Database
-from zapd.store.sealing import ERASED, Sealing
-from zapd.store.tables import SEALED, events, messages, metadata
+from zapd.store.sealing import Sealing
+from zapd.store.tables import SEALED, actions, attempts, event_states, events, inbound, messages, metadata
+from zapd.store.waiting import event_over, over
 from zapd.store.writer import Writer
 
 SLICE = 200  #: rows read and written at once
@@ -98,14 +102,20 @@ class BodyStore:
         plain = self._sealing.open(body, name)
         return body if plain is None or plain == ERASED else self._sealing.seal(plain, name, key)
 
-    async def emptied(self, before: int) -> int:
-        """Empty a slice of bodies of ended messages and of events older than `before` (ms); returns how many."""
+    async def emptied(self, before: int, *, but: Collection[str] = ()) -> int:
+        """Empty a slice of bodies that nobody will need and that are older than `before` (ms); returns how many.
+
+        What was given up keeps its body: a person may try it again. `but`: tables whose rows go before their bodies do.
+        """
         done = 0
-        for table, ended in ((messages, _ENDED), (events, sa.true())):
-            bodies = self._bodies[table.name]
-            old = [table.c.created_at < before, table.c.payload != ERASED, ended]
+        for age, ended in _PAST:
+            if age.table.name in but:
+                continue
+            bodies = self._bodies[age.table.name]
+            old = [age < before, bodies.bodies[0] != ERASED, *ended]
             rows = await self._database.fetch_sealed(bodies.page(None, *old))
-            await self._writer.commit_all([bodies.change(row, [ERASED]) for row in rows])
+            width = len(bodies.key)
+            await self._writer.commit_all([bodies.change(row, _emptied(row[width:])) for row in rows])
             done += len(rows)
         return done
 
@@ -126,13 +136,31 @@ class BodyStore:
             after = rows[-1][:width]
 
 
+def _emptied(bodies: Row) -> list[bytes | None]:
+    return [None if body is None else ERASED for body in bodies]
+
+
 def _same(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     return sa.or_(one == other, sa.and_(one.is_(None), other.is_(None)))
 
 
-_ENDED = messages.c.status.in_(
-    [
-        sa.literal_column(f"'{status}'", sa.Text())
-        for status in ("sent", "delivered", "read", "played", "expired", "canceled", "received")
-    ]
+_ENDED = frozenset(
+    {
+        MessageStatus.SENT,
+        MessageStatus.DELIVERED,
+        MessageStatus.READ,
+        MessageStatus.PLAYED,
+        MessageStatus.EXPIRED,
+        MessageStatus.CANCELED,
+        MessageStatus.RECEIVED,
+    }
+)
+#: How old a row is, and when nobody needs its bodies any more.
+_PAST: tuple[tuple[sa.Column[int], tuple[Condition, ...]], ...] = (
+    (messages.c.created_at, (among(messages.c.status, _ENDED),)),
+    (events.c.created_at, event_over(for_good=True)),
+    (inbound.c.received_at, over(inbound.c.tenant, inbound.c.event_id, for_good=True)),
+    (attempts.c.started_at, ()),
+    (event_states.c.processed_at, (among(event_states.c.progress, frozenset({Progress.DONE})),)),
+    (actions.c.finished_at, (among(actions.c.state, frozenset({ActionState.DONE, ActionState.CANCELED})),)),
 )

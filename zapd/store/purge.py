@@ -39,28 +39,13 @@ from zapd.store.tables import (
     quarantine,
     sandbox_ledger,
 )
+from zapd.store.waiting import UNDELIVERED, event_over
 from zapd.store.writer import Writer
 
 SLICE = 200  #: rows; each is a task on the loop, and this many take about 3 ms
 
 _BEFORE = sa.column("before", sa.BigInteger())
-_UNDELIVERED = frozenset({DeliveryState.PENDING, DeliveryState.RETRYING})
-_WAITED_FOR = sa.exists().where(
-    deliveries.c.tenant == events.c.tenant,
-    deliveries.c.event_id == events.c.id,
-    among(deliveries.c.state, _UNDELIVERED),
-)
 _USES = Delete(table=media_uses, columns=(media_uses.c.tenant, media_uses.c.message_id))
-_UNROUTED = sa.exists().where(
-    event_states.c.tenant == events.c.tenant,
-    event_states.c.event_id == events.c.id,
-    among(event_states.c.progress, frozenset({Progress.PENDING})),
-)
-_TO_BE_DONE = sa.exists().where(
-    actions.c.tenant == events.c.tenant,
-    actions.c.event_id == events.c.id,
-    among(actions.c.state, OPEN),
-)
 _ATTEMPTS = Delete(table=attempts, columns=(attempts.c.tenant, attempts.c.delivery_id))
 
 
@@ -94,8 +79,8 @@ class _Rule:
 _RULES = (
     _Rule(messages.c.created_at, (among(messages.c.status, ENDED),)),
     # Its primary key is the place in the log.
-    _Rule(events.c.created_at, (~_WAITED_FOR, ~_UNROUTED, ~_TO_BE_DONE), key=(events.c.tenant, events.c.id)),
-    _Rule(deliveries.c.finished_at, (among(deliveries.c.state, frozenset(DeliveryState) - _UNDELIVERED),)),
+    _Rule(events.c.created_at, event_over(for_good=False), key=(events.c.tenant, events.c.id)),
+    _Rule(deliveries.c.finished_at, (among(deliveries.c.state, frozenset(DeliveryState) - UNDELIVERED),)),
     _Rule(event_states.c.processed_at, (among(event_states.c.progress, frozenset(Progress) - {Progress.PENDING}),)),
     _Rule(actions.c.finished_at, (among(actions.c.state, frozenset(ActionState) - OPEN),)),
     _Rule(inbound.c.received_at),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 import structlog
 
+from zapd.model.webhook import ERASED
 from zapd.store.commands import Change, Command, Delete, Insert, Lookup, Row
 from zapd.store.tables import SEALED, data_keys
 from zapd.store.vault import KEY_BYTES, Vault
@@ -24,7 +25,6 @@ log = structlog.get_logger("zapd.store")
 
 MARK = b"\x00z1"  #: no JSON begins so; what does not begin so was stored before bodies were sealed
 EMPTY = frozenset({b"", b"{}", b"[]", b"null"})  #: says nothing, and stays as it is
-ERASED = b'{"erased":true}'  #: what is read of a body whose data key is gone
 _ID_BYTES, _NONCE_BYTES = 8, 12
 _HEAD = len(MARK) + _ID_BYTES
 _NONCES = 256  # drawn at once: a call of the system for each body costs more than sealing it

@@ -13,7 +13,7 @@ import structlog
 from zapd import failpoint
 from zapd.backoff import Backoff
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
-from zapd.model.webhook import Attempt, Delivery, DeliveryState, Endpoint, Owner, Severity, sources
+from zapd.model.webhook import ERASED, Attempt, Delivery, DeliveryState, Endpoint, Owner, Severity, sources
 from zapd.store.commands import Change
 from zapd.store.deliveries import DeliveryStore, LoadedDelivery
 from zapd.store.endpoints import EndpointStore
@@ -30,6 +30,7 @@ from zapd.webhooks.standing import Announce, Commit, Standing
 log = structlog.get_logger("zapd.webhooks")
 
 EXHAUSTED = "delivery.exhausted"
+BODY_GONE = "its body is gone: [privacy] bodies, or its tenant's key, has ended"
 TRANSFORM = "transform"  #: the failure of an endpoint's own transformation
 MAX_AGE = 72 * 3600.0  #: seconds after which a receiver that only ever says "later" burns attempts like any other
 _GONE = 410
@@ -119,6 +120,9 @@ class Deliverer:
         endpoint = await self._enabled(delivery.tenant, delivery.endpoint_id)
         if endpoint is None:
             await self._commit(self._moved(delivery, DeliveryState.CANCELED, last_error="the endpoint is off or gone"))
+            return Done()
+        if loaded.payload == ERASED:  # somebody brought it back too late
+            await self._commit(self._moved(delivery, DeliveryState.CANCELED, last_error=BODY_GONE))
             return Done()
         not_yet = await self._not_yet(endpoint, delivery)
         if not_yet is not None:

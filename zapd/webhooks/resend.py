@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from zapd.errors import Conflict, NotFound
 from zapd.ids import Ids
-from zapd.model.webhook import Category, Delivery, DeliveryState, Endpoint, Event, sources
+from zapd.model.webhook import ERASED, Category, Delivery, DeliveryState, Endpoint, Event, sources
 from zapd.store.commands import Change
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
@@ -83,6 +83,9 @@ class Resender:
         endpoint = await self._endpoints.get(tenant, delivery.endpoint_id)
         if endpoint is None or not endpoint.enabled:
             raise Conflict("the endpoint is off or gone")
+        loaded = await self._deliveries.load(tenant, delivery_id)
+        if loaded is not None and loaded.payload == ERASED:
+            raise Conflict("its body is past its time, [privacy] bodies: there is nothing left to send")
         again = await self._again(delivery, due_at=0)
         if again is None:
             raise Conflict("it is being delivered already")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.store import NOW, TENANT, event, message, outbox_row
 from zapd.model.message import MessageStatus
 from zapd.model.schedule import Schedule, Spec
+from zapd.model.webhook import ERASED
 from zapd.store.commands import Change, Insert
 from zapd.store.database import Database
 from zapd.store.events import EventStore
@@ -20,7 +21,7 @@ from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
 from zapd.store.reader import Reader
 from zapd.store.schedules import ScheduleStore
-from zapd.store.sealing import ERASED, MARK, Sealing
+from zapd.store.sealing import MARK, Sealing
 from zapd.store.tables import data_keys, events, messages, schedules
 from zapd.store.vault import Vault
 from zapd.store.writer import Writer

@@ -8,9 +8,17 @@ from tests.integration.webhooks.world import TENANT, World
 from tests.support.receiver import Receiver, Reply
 from zapd.errors import Conflict
 from zapd.jobs.job import Done
-from zapd.model.webhook import Category, DeliveryState
+from zapd.model.webhook import ERASED, Category, DeliveryState
+from zapd.store.commands import Change, Update
+from zapd.store.tables import events
+from zapd.webhooks.delivery import BODY_GONE
 from zapd.webhooks.ping import is_proven, newest, proven, without_old
 from zapd.webhooks.resend import Recover
+
+#: Every event's body.
+EMPTIED = Update(
+    table=events, columns=(events.c.tenant, events.c.payload), key=1, sets=lambda v: {"payload": v.c.payload}
+)
 
 
 def all_time(world: World, **given: object) -> Recover:
@@ -116,3 +124,17 @@ async def test_a_receiver_that_takes_everything_proves_nothing(world: World, rec
     pinged = await world.pinger.ping(endpoint)
     assert (pinged.taken, pinged.verifies, pinged.proven) == (True, False, False)
     assert [body["type"] for body in receiver.events()] == ["ping", "ping"]
+
+
+async def test_what_lost_its_body_is_not_sent_as_an_empty_shell(world: World, receiver: Receiver) -> None:
+    await world.endpoint(receiver.url, types=["message.*"])
+    (sent,), (late,) = [await world.happens() for _ in range(2)]
+    await world.run(sent)
+    await world.change(Change(EMPTIED, (TENANT, ERASED)))
+
+    assert await world.run(late) == Done()
+    assert len(receiver.received) == 1
+    gone = await world.delivery_of(late)
+    assert (gone.state, gone.last_error) == (DeliveryState.CANCELED, BODY_GONE)
+    with pytest.raises(Conflict, match="nothing left to send"):
+        await world.resender.retry(TENANT, (await world.delivery_of(sent)).id)

@@ -84,7 +84,8 @@ class AttemptAnswer(TypedDict):
 
 
 def event(e: Event) -> EventAnswer:
-    """One event; `data` is that of the stored envelope."""
+    """One event; `data` is that of the stored envelope, or says that its body is gone."""
+    body = orjson.loads(e.payload)
     return {
         "id": e.id,
         "seq": e.seq,
@@ -94,7 +95,7 @@ def event(e: Event) -> EventAnswer:
         "connection_id": e.connection_id,
         "message_id": e.message_id,
         "created_at": iso(e.created_at),
-        "data": orjson.loads(e.payload)["data"],
+        "data": body if e.erased else body["data"],
     }
 
 
