@@ -25,6 +25,7 @@ async def test_a_number_is_paired_by_its_code_and_a_conversation_shows_ticks_and
     assert await code.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") > 0
     await expect(page.get_by_text("connected", exact=True)).to_be_visible(timeout=PATIENCE)
     await expect(code).to_have_count(0)
+    await expect(page.get_by_text("Pair with a code to type")).to_have_count(0)
 
     await page.get_by_label("To").fill("5511999998888")
     await page.get_by_label("Message").fill("Olá, tudo bem?")

@@ -86,7 +86,7 @@ async def all_queues(request: web.Request) -> Mapping[str, Any]:
 
 OVERVIEW = View("overview.html", ("attention", "connections", "queues"), overview)
 CONNECTIONS = View("connections.html", ("connections",), all_connections)
-CONNECTION = View("connection.html", ("pairing", "connection", "conversations"), one_connection)
+CONNECTION = View("connection.html", ("pairing", "code", "connection", "conversations"), one_connection)
 CONVERSATION = View("conversation.html", ("thread",), conversation)
 QUEUES = View("queues.html", ("queues",), all_queues)
 
