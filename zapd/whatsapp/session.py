@@ -9,8 +9,6 @@ sends are refused.
 
 Whether the wire lives is not believed but seen: something came, or it answers a probe (`look`). A connection that does
 neither is degraded (sends wait), and started anew when it fails once more.
-
-The file is long because the rules of one account's life stand together; what is not about one account is elsewhere.
 """
 
 import asyncio
@@ -22,9 +20,9 @@ import structlog
 from zapd.backoff import Backoff
 from zapd.model.message import Message
 from zapd.model.session import TRANSITIONS, Connection, SessionState
-from zapd.whatsapp.advice import PASSKEY_TIMEOUT, QR_TIMEOUT
 from zapd.whatsapp.credentials import CORRUPT, CorruptCredentials
 from zapd.whatsapp.metrics import Calls
+from zapd.whatsapp.pairing import PairingClock
 from zapd.whatsapp.reasons import comes_back_at_once, judged
 from zapd.whatsapp.transport import (
     NOTHING,
@@ -53,7 +51,6 @@ _UP = {
     SessionState.CONNECTED,
     SessionState.DEGRADED,
 }
-_PAIRING = {SessionState.QR_PENDING, SessionState.PASSKEY_REQUIRED}
 
 OnState = Callable[[Connection, StateChange | QrCode], Awaitable[None]]
 OnRaw = Callable[[Connection, bytes], Awaitable[None]]
@@ -90,12 +87,11 @@ class Session:
         self._random = random
         self._calls = calls or Calls()
         self._backoff = backoff
-        self._pair_within = pair_within
+        self._pairing = PairingClock(within=pair_within, give_up=self._gave_up)
         self._task: asyncio.Task[None] | None = None
         self._wire = SessionState.CREATED  # what the transport last said of itself
         self._begun = asyncio.Event()  # the transport's `start` has returned
         self._end: asyncio.Future[StateChange] | None = None
-        self._give_up: asyncio.TimerHandle | None = None  # of a pairing that nobody finishes
         self._paused = False
         self._open = False  # between start and stop
         self._commands = asyncio.Lock()  # start, stop, pause and resume go one after another
@@ -249,7 +245,7 @@ class Session:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        self._stop_waiting()
+        self._pairing.stop()
         await self.transport.stop()
 
     async def _run(self) -> None:
@@ -274,7 +270,7 @@ class Session:
             await self.transport.start(on_state=self._heard, on_raw=self._raw)
             self._begun.set()
             end = await self._end
-            self._stop_waiting()
+            self._pairing.stop()
             await self.transport.stop()
             return end
         except CorruptCredentials as error:
@@ -290,7 +286,7 @@ class Session:
             await self._on_state(self.connection, told)
         elif told.state in _UP:
             self._wire = told.state
-            self._await_pairing(told.state)
+            self._pairing.follow(told.state)
             await self._tell(told)
         else:
             self._wire = told.state
@@ -303,20 +299,8 @@ class Session:
     def _signed(self) -> None:
         self.last_sign = time.monotonic()
 
-    def _await_pairing(self, state: SessionState) -> None:
-        if state not in _PAIRING:
-            self._stop_waiting()
-        elif self._give_up is None:
-            self._give_up = asyncio.get_running_loop().call_later(self._pair_within, self._gave_up)
-
-    def _gave_up(self) -> None:
-        reason = PASSKEY_TIMEOUT if self.state is SessionState.PASSKEY_REQUIRED else QR_TIMEOUT
+    def _gave_up(self, reason: str) -> None:
         self._finish(StateChange(state=SessionState.FAILED, reason=reason))
-
-    def _stop_waiting(self) -> None:
-        if self._give_up is not None:
-            self._give_up.cancel()
-            self._give_up = None
 
     def _finish(self, end: StateChange) -> None:
         if self._end is not None:
