@@ -69,7 +69,6 @@ class Outbox:
         writer: Writer,
         rows: OutboxStore,
         broker: Broker,
-        wake: Callable[[str], None],
         on_dead: Callable[[Job, str, str], Awaitable[None]],
         lost_data: Callable[[], Awaitable[bool]],
         on_lost: Callable[[int], Awaitable[None]],
@@ -80,7 +79,6 @@ class Outbox:
         self._writer = writer
         self._rows = rows
         self._broker = broker
-        self._wake = wake
         self._on_dead = on_dead
         self._lost_data = lost_data
         self._on_lost = on_lost
@@ -252,8 +250,6 @@ class Outbox:
             for job in jobs:
                 await self._enqueue_alone(job, after_others=after_others)
         failpoint.reached("relay.enqueued")
-        for queue in {job.queue for job in jobs}:
-            self._wake(queue)
 
     async def _enqueue_alone(self, job: Job, *, after_others: bool) -> None:
         try:

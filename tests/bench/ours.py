@@ -59,7 +59,13 @@ class Zapd:
         self._metrics = JobMetrics(registry=CollectorRegistry(), queues=self._names)
         scripts = Scripts(client=connect(url, name="bench"), metrics=self._metrics)
         self._broker = Broker(
-            scripts=scripts, heartbeats=scripts, queues=settings, node="n", boot="b", metrics=self._metrics
+            scripts=scripts,
+            heartbeats=scripts,
+            queues=settings,
+            node="n",
+            boot="b",
+            metrics=self._metrics,
+            on_ready=lambda queue: self._dispatcher.wake(queue),
         )
         self._outbox = await self._with_sql() if os.environ.get("SQL") else None
         pools = [self._pool(queue) for queue in settings]
@@ -93,7 +99,6 @@ class Zapd:
             writer=writer,
             rows=OutboxStore(database=database, reader=Reader(database=database)),
             broker=self._broker,
-            wake=lambda queue: self._dispatcher.wake(queue),
             on_dead=self._dead,
             lost_data=never,
             on_lost=nothing,
@@ -115,7 +120,6 @@ class Zapd:
             await self._outbox.add([job])
         else:
             await self._broker.enqueue([job])
-            self._dispatcher.wake(job.queue)
 
     async def add_many(self, payloads: Sequence[str]) -> None:
         jobs = [self._job(payload) for payload in payloads]

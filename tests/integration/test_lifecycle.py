@@ -51,7 +51,7 @@ class Daemon:
         pool = world.engine.pool(self.handle, SEND)
         pool._on_finished = world.outbox.finished
         dispatcher = self.dispatcher = Dispatcher(broker=world.engine.broker, pools=[pool])
-        world.outbox._wake = dispatcher.wake
+        world.engine.broker._on_ready = dispatcher.wake
         app = web.Application()
         app.router.add_post("/", self.accept)
         app.on_shutdown.append(self._http_closed)

@@ -50,7 +50,7 @@ async def test_jobs_are_committed_with_their_change_and_flow_at_once(world: Worl
     async with relaying(world.outbox):
         await commit(world, *jobs)
         assert [job.id for job in await world.jobs(SEND)] == [job.id for job in jobs]
-        await eventually(lambda: SEND in world.woken)
+        await eventually(lambda: SEND in world.engine.ready)
         claim = await world.engine.broker.claim(SEND, 10)
     assert sorted([claimed.job for claimed in claim.jobs], key=lambda job: job.id) == jobs
 
@@ -81,7 +81,7 @@ async def test_what_was_added_before_a_failure_flows(world: World) -> None:
         await eventually(lambda: not world.outbox._behind)
         with pytest.raises(Exception):  # noqa: B017 - which one is the store's business
             await world.outbox.add([good, bad])
-        await eventually(lambda: SEND in world.woken)
+        await eventually(lambda: SEND in world.engine.ready)
     assert await in_redis(world) == [good.id]
 
 

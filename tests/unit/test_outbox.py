@@ -99,7 +99,6 @@ def an_outbox(table: Table, queues: Queues, **changes: Any) -> Outbox:
         "writer": table,
         "rows": table,
         "broker": queues,
-        "wake": lambda _queue: None,
         "on_dead": nothing,
         "lost_data": whole,
         "on_lost": nothing,

@@ -4,7 +4,7 @@ What a lost answer means: `enqueue`, `finish`, `heartbeat`, `reclaim` and the la
 after a lost `claim` call `recover`, which also voids the claim should it still be under way.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count, groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
@@ -65,7 +65,9 @@ class Broker:
         completed_for: float = _COMPLETED_FOR,
         dead_for: float = _DEAD_FOR,
         aged_after: float = AGED_AFTER,
+        on_ready: Callable[[str], None] = lambda _queue: None,
     ) -> None:
+        """`on_ready` hears of each queue in which an enqueue left something new to claim."""
         self.node = node  #: the same for every start on one state directory, which one daemon holds at a time
         self.consumer = f"{node}:{boot}"
         self.queues = tuple(queue.name for queue in queues)
@@ -80,6 +82,7 @@ class Broker:
         self._claims = count(1)
         self._paused: set[str] = set()  # as last seen; upkeep looks every few seconds
         self._lost = False
+        self._on_ready = on_ready
         self._inspector = Inspector(call=scripts.call)
 
     async def enqueue(self, jobs: Sequence[Job], *, after_others: bool = False) -> list[bool]:
@@ -97,8 +100,10 @@ class Broker:
                 if digits is None:
                     raise Lost(f"Redis lost the jobs of {queue}")
                 for job, digit in zip(batch, digits, strict=True):
-                    added.setdefault((queue, job.id), digit == ord("1"))
-                self._metrics[queue].enqueued += digits.count(b"1")
+                    added.setdefault((queue, job.id), digit != ord("0"))
+                self._metrics[queue].enqueued += len(digits) - digits.count(b"0")
+                if b"1" in digits:
+                    self._on_ready(queue)
         return [added.pop((job.queue, job.id), False) for job in jobs]
 
     async def refill(self) -> bool:

@@ -61,7 +61,6 @@ class Engine:
             writer=storage.writer,
             rows=storage.outbox,
             broker=self.broker,
-            wake=self.wake,
             on_dead=on_dead,
             lost_data=self._lost_data,
             on_lost=self._lost,
@@ -108,6 +107,7 @@ class Engine:
             heartbeat_ttl=config.jobs.lease,
             completed_for=config.retention.completed_jobs,
             dead_for=config.retention.dead_jobs,
+            on_ready=self.wake,
         )
 
     def staff(self, work: WorkTable) -> None:

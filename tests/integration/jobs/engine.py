@@ -45,6 +45,7 @@ class Engine:
         self.queues = queues or (settings(),)
         self.metrics = JobMetrics(registry=CollectorRegistry(), queues=[queue.name for queue in self.queues])
         self.scripts = Scripts(client=self.redis, metrics=self.metrics)
+        self.ready: list[str] = []  #: queues that got something new to claim
         self.broker = self.another("a")
         self.dead: list[tuple[str, str, str]] = []
         self.over: list[str] = []
@@ -62,7 +63,14 @@ class Engine:
     def another(self, node: str, boot: str = "1", **given: float) -> Broker:
         scripts = Scripts(client=self.redis, metrics=self.metrics)
         return Broker(
-            scripts=scripts, heartbeats=scripts, queues=self.queues, node=node, boot=boot, metrics=self.metrics, **given
+            scripts=scripts,
+            heartbeats=scripts,
+            queues=self.queues,
+            node=node,
+            boot=boot,
+            metrics=self.metrics,
+            on_ready=self.ready.append,
+            **given,
         )
 
     def job(self, job_id: str = "", **changes: Any) -> Job:

@@ -23,6 +23,23 @@ async def test_the_jobs_of_a_lane_go_one_after_another_in_order(engine: Engine) 
     assert order == [job.id for job in jobs]
 
 
+async def test_only_what_changes_the_next_claim_is_worth_one(engine: Engine) -> None:
+    """What is added behind others of its lane changes nothing: their turn is known."""
+    jobs = [engine.job(f"job{number}", lane="x") for number in range(3)]
+    assert await engine.broker.enqueue(jobs[:2]) == [True, True]
+    assert engine.ready == [QUEUE]
+    assert await engine.broker.enqueue([*jobs]) == [False, False, True]
+    assert engine.ready == [QUEUE]
+
+    await engine.broker.enqueue([engine.job(lane="y")])
+    await engine.broker.enqueue([engine.job()])
+    await engine.broker.enqueue([engine.job(due_at=jobs[0].created_at + 60_000)])
+    assert engine.ready == [QUEUE] * 4
+    assert len(await claim(engine)) == 3  # the head of x, which leaves one behind it
+    await engine.broker.enqueue([engine.job(lane="y")])  # its lane is busy, and nobody waits for its turn
+    assert engine.ready == [QUEUE] * 5
+
+
 async def test_a_lane_with_a_larger_cap_runs_that_many(engine: Engine) -> None:
     engine.configure(settings(lane_cap=3))
     await engine.broker.enqueue([engine.job(lane="x") for _ in range(5)])

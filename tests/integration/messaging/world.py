@@ -219,7 +219,6 @@ class World:
 
     def _build_queues(self, redis_url: str) -> None:
         self.engine = Engine(redis_url, *[settings(name, attempts=5) for name in QUEUES])
-        self.woken: list[str] = []
         self.outbox = self.another_outbox()
 
     def another_outbox(self, **changes: Any) -> Outbox:
@@ -228,7 +227,6 @@ class World:
             "writer": self.writer,
             "rows": self.outbox_rows,
             "broker": self.engine.broker,
-            "wake": self.woken.append,
             "on_dead": lambda job, reason, error: self.sender.dead(job, reason, error),
             "lost_data": Epoch(redis=self.engine.redis, prefix="zapd1", mark=os.urandom(8).hex()).lost,
             "on_lost": self._noop,

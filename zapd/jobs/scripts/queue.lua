@@ -122,10 +122,13 @@ local function stage(level, lane, id, at_head)
   -- A lane that had jobs is armed already, or at its cap and armed by the next finish. One that had none may have been
   -- left in `e` with the time of a park that ended; the claim finds out about one that has not.
   if length == 1 then write('ZADD', 'e:' .. level, soon(), lane) end
+  return length == 1
 end
 
-local function place(level, lane, id, first) -- where a job waits for its claim
-  if lane == '' then make_ready(level, id, first) else stage(level, lane, id, first) end
+local function place(level, lane, id, first) -- where a job waits for its claim; whether a claim may find more than before
+  if lane ~= '' then return stage(level, lane, id, first) end
+  make_ready(level, id, first)
+  return true
 end
 
 local function arm(lane, from, flag) -- lets the lane's heads leave from this time on; NX keeps the turn it has
