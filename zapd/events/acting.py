@@ -40,10 +40,22 @@ MAX_TEXT = 1_000
 
 
 class ActionFailed(ZapdError):
-    """It did not work. `after`: seconds to wait; `final`: never; not `counts`: it was not even tried."""
+    """It did not work. `after`: seconds to wait; `final`: never; not `counts`: it was not even tried.
 
-    def __init__(self, message: str, *, after: float | None = None, final: bool = False, counts: bool = True) -> None:
+    The message holds nothing that a stranger said: that is `answer`, which is kept sealed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        after: float | None = None,
+        final: bool = False,
+        counts: bool = True,
+        answer: bytes | None = None,
+    ) -> None:
         super().__init__(message)
+        self.answer = answer
         self.after = after
         self.final = final
         self.counts = counts
@@ -56,6 +68,7 @@ class Effect:
     result: str = ""
     changes: Sequence[Change] = ()
     jobs: Sequence[Job] = ()
+    answer: bytes | None = None  #: of a stranger
 
 
 @dataclass(frozen=True)
@@ -164,6 +177,7 @@ class Actor:
             at=self._now_ms(),
             attempts=row.attempts + 1,
             result=effect.result[:MAX_TEXT],
+            answer=effect.answer,
         )
         if await self._commit(done, *effect.changes, jobs=effect.jobs) is not None:
             self._metrics.acted[row.kind, "done"].inc()
@@ -181,6 +195,11 @@ class Actor:
             return Snooze(error.after or 1.0)
         attempts = row.attempts + 1
         if error.final or attempts >= row.max_attempts:
+            if error.answer:  # who gives it up is told the error only
+                now = self._now_ms()
+                await self._commit(
+                    self._actions.moved(row, ActionState.RETRYING, at=now, attempts=row.attempts, answer=error.answer)
+                )
             return Discard("refused" if error.final else "attempts", str(error))
         delay = Backoff(base=row.backoff / 1000, factor=FACTOR).delay(attempts, random=self._random)
         wait = min(max(delay, error.after or 0.0), LONGEST_WAIT)
@@ -188,7 +207,13 @@ class Actor:
         due = now + round(wait * 1000)
         await self._commit(
             self._actions.moved(
-                row, ActionState.RETRYING, at=now, attempts=attempts, due_at=due, error=str(error)[:MAX_TEXT]
+                row,
+                ActionState.RETRYING,
+                at=now,
+                attempts=attempts,
+                due_at=due,
+                error=str(error)[:MAX_TEXT],
+                answer=error.answer,
             )
         )
         self._metrics.acted[row.kind, "retry"].inc()

@@ -11,7 +11,7 @@ from zapd.events.email import Mailer, MailFailed
 from zapd.events.envelope import Envelopes, context_of
 from zapd.events.listeners import ListenerFailed, Listeners
 from zapd.events.standing import Standing
-from zapd.events.targets import CallFailed, Targets, body_of
+from zapd.events.targets import KEPT_ANSWER, CallFailed, Targets, body_of
 from zapd.jobs.job import Job
 from zapd.model.webhook import Category, Event
 from zapd.store.commands import Change
@@ -87,9 +87,10 @@ class Doers:
                 headers={**kind, **ours, **payload["headers"]},
             )
         except CallFailed as error:
-            raise ActionFailed(str(error), after=error.after, final=error.final, counts=error.counts) from None
-        said = answer.body[:300].decode(errors="replace")
-        return Effect(f"{answer.status} {said}".strip())
+            raise ActionFailed(
+                str(error), after=error.after, final=error.final, counts=error.counts, answer=error.answer
+            ) from None
+        return Effect(str(answer.status), answer=answer.body[:KEPT_ANSWER])
 
     async def send(self, doing: Doing) -> Effect:
         """A WhatsApp message; its id is made of the action's, so that a repeat is no second message."""

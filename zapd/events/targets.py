@@ -31,17 +31,29 @@ from zapd.webhooks.target import target_of
 from zapd.webhooks.trust import trusted
 
 MAX_ANSWER = 4 * 1024 * 1024  #: bytes that are read of an answer
-KEPT_ANSWER = 2_000  #: characters of an answer in an error
+KEPT_ANSWER = 2_000  #: bytes of an answer that are kept
 IDLE_CONNECTION = 15.0  #: seconds
 
 Take = Callable[[str], float]
 
 
 class CallFailed(ZapdError):
-    """The target did not take it. `after` is how long to wait (seconds, or None); `final`: trying again cannot help."""
+    """The target did not take it. `after` is how long to wait (seconds, or None); `final`: trying again cannot help.
 
-    def __init__(self, message: str, *, after: float | None = None, final: bool = False, counts: bool = True) -> None:
+    `answer` is the beginning of what it said; the message holds nothing of it, because it stands in logs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        after: float | None = None,
+        final: bool = False,
+        counts: bool = True,
+        answer: bytes | None = None,
+    ) -> None:
         super().__init__(message)
+        self.answer = answer
         self.after = after
         self.final = final
         self.counts = counts  #: False: no attempt is burnt, it was not even tried
@@ -203,7 +215,10 @@ class Targets:
         try:
             async with asyncio.timeout(spec.timeout):
                 request = partial(self._request, place.tenant)
-                signed = await place.sign_in.headers(body or b"", request)
+                try:
+                    signed = await place.sign_in.headers(body or b"", request)
+                except ValueError as error:
+                    raise CallFailed(str(error)) from None
                 kind = {"Content-Type": "application/json"} if body is not None else {}
                 sent = {**kind, **spec.headers, **headers, **signed}
                 return await request(method, url, sent, body)
@@ -270,13 +285,12 @@ def url_of(base: str, path: str) -> str:
 
 
 def _refused(answer: TargetAnswer, now_ms: int) -> CallFailed:
-    text = " ".join(answer.body[:KEPT_ANSWER].decode(errors="replace").split())[:200]
-    error = f"answered {answer.status}" + (f": {text}" if text else "")
+    error, said = f"answered {answer.status}", answer.body[:KEPT_ANSWER]
     if 300 <= answer.status < 400:
-        return CallFailed(f"{error} (redirects are not followed: change base_url)", final=True)
+        return CallFailed(f"{error} (redirects are not followed: change base_url)", final=True, answer=said)
     after = seconds_of(answer.headers.get("retry-after"), now_ms=now_ms)
     final = 400 <= answer.status < 500 and answer.status not in (401, 403, 404, 408, 409, 421, 425, 429)
-    return CallFailed(error, after=after, final=final)
+    return CallFailed(error, after=after, final=final, answer=said)
 
 
 def _family(address: str) -> int:

@@ -140,3 +140,4 @@ class ActionRow:
     finished_at: int | None = None
     error: str | None = None
     result: str | None = None
+    answer: bytes | None = None  #: the beginning of what a target said last

@@ -27,7 +27,7 @@ def _moving(to: ActionState) -> Update:
     sources = frozenset(state for state, targets in ACTION.items() if to in targets)
     return Update(
         table=actions,
-        columns=(*_KEY, _AT, _A.attempts, _A.due_at, _A.error, _A.result),
+        columns=(*_KEY, _AT, _A.attempts, _A.due_at, _A.error, _A.result, _A.answer),
         sets=lambda v: {
             "state": word(to),
             "attempts": v.c.attempts,
@@ -35,6 +35,7 @@ def _moving(to: ActionState) -> Update:
             "finished_at": v.c.at if to in _ENDED else sa.null(),
             "error": v.c.error,
             "result": v.c.result,
+            "answer": sa.func.coalesce(v.c.answer, _A.answer),
         },
         where=lambda _: [among(_A.state, sources)],
     )
@@ -64,10 +65,13 @@ class ActionStore:
         due_at: int | None = None,
         error: str | None = None,
         result: str | None = None,
+        answer: bytes | None = None,
     ) -> Change:
-        """It changed its state: as a guard it has no row when its state does not allow that."""
+        """It changed its state: as a guard it has no row when its state does not allow that. Without an answer the last
+        one stays.
+        """
         due = a.due_at if due_at is None else due_at
-        return Change(_moving(to), (a.tenant, a.id, at, attempts, due, error, result))
+        return Change(_moving(to), (a.tenant, a.id, at, attempts, due, error, result, answer))
 
     async def get(self, tenant: str, action_id: str) -> ActionRow | None:
         """One action."""

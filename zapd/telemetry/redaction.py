@@ -29,6 +29,7 @@ _RULES = (
     (re.compile(r"(?i)\b(bearer|basic) +[\w.~+/=-]+"), rf"\1 {MASK}"),
     (re.compile(r"whsec_[\w+/=-]+"), f"whsec_{MASK}"),
     (re.compile(r"(?<=://)[^/@\s]+@"), f"{MASK}@"),
+    (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), MASK),  # an e-mail address, or how WhatsApp names a person
     (re.compile(r"(?i)([?&][\w.-]*(?:token|secret|key|signature)=)[^&\s\"']+"), rf"\1{MASK}"),
 )
 

@@ -138,6 +138,7 @@ class ActionAnswer(TypedDict):
     finished_at: Time | None
     error: str | None
     result: str | None
+    answer: str | None
 
 
 async def post(request: web.Request) -> web.Response:
@@ -230,4 +231,5 @@ def action(row: ActionRow) -> ActionAnswer:
         "finished_at": at(row.finished_at),
         "error": row.error,
         "result": row.result,
+        "answer": None if row.answer is None else row.answer.decode(errors="replace"),
     }

@@ -15,6 +15,7 @@ from zapd.telemetry.redaction import MASK, redact, redacted
         ("Authorization: Bearer abc.DEF-1", f"Authorization: Bearer {MASK}"),
         ("signed with whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD=", f"signed with whsec_{MASK}"),
         ("redis://zapd:pw@db:6379/0 refused", f"redis://{MASK}@db:6379/0 refused"),
+        ("550 <ana.souza+x@mail.example.com> unknown", f"550 <{MASK}> unknown"),
         ("GET /x?hub.verify_token=abc&mode=s", f"GET /x?hub.verify_token={MASK}&mode=s"),
     ],
 )

@@ -101,6 +101,7 @@ actions = Table(
     Column("finished_at", BigInteger),
     Column("error", Text),
     Column("result", Text),
+    Column("answer", LargeBinary, info=BODY),
     Index("actions_event", "tenant", "event_id"),
     Index("actions_unfinished", "state", "id", sqlite_where=UNFINISHED),
 )
