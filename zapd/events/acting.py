@@ -28,6 +28,7 @@ from zapd.store.actions import ActionStore
 from zapd.store.commands import Change, Row
 from zapd.store.event_states import EventStateStore
 from zapd.store.events import EventStore
+from zapd.telemetry.redaction import redacted
 
 log = structlog.get_logger("zapd.events")
 
@@ -42,7 +43,7 @@ MAX_TEXT = 1_000
 class ActionFailed(ZapdError):
     """It did not work. `after`: seconds to wait; `final`: never; not `counts`: it was not even tried.
 
-    The message holds nothing that a stranger said: that is `answer`, which is kept sealed.
+    What a stranger said is `answer`, which is kept sealed; numbers, addresses and tokens in the message are masked.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class ActionFailed(ZapdError):
         counts: bool = True,
         answer: bytes | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(redacted(message))
         self.answer = answer
         self.after = after
         self.final = final

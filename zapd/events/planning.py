@@ -19,6 +19,7 @@ from zapd.events.rendering import Rendered, render
 from zapd.ids import Ids
 from zapd.model.hub import ActionRow, ActionState, DefinitionKind, EventState
 from zapd.model.webhook import Event, wants
+from zapd.telemetry.redaction import redacted
 
 MAX_SHOWN = 4_000  #: bytes of a mapping's input and output in a trace
 LISTENER_ATTEMPTS, LISTENER_BACKOFF = 5, 10_000
@@ -66,7 +67,7 @@ class Planner:
         try:
             context = await self._context(event, state, plan)
         except BadExpression as error:
-            plan.error = f"{error} (event {event.id})"
+            plan.error = redacted(f"{error} (event {event.id})")
             plan.trace["error"] = plan.error
             return plan
         plan.data = context["data"]
@@ -118,7 +119,7 @@ class Planner:
             row = self._row(
                 event, state, route=entry.label, kind=action.kind, rendered=Rendered("", again), spec=action
             )
-            reason = f"route {entry.label}, action {number} ({action.kind}): {error} (event {event.id})"
+            reason = redacted(f"route {entry.label}, action {number} ({action.kind}): {error} (event {event.id})")
             return _dead(row, reason)
         return self._row(event, state, route=entry.label, kind=action.kind, rendered=rendered, spec=action)
 
@@ -217,7 +218,7 @@ def _condition(text: str, context: dict[str, Any]) -> str | None:
     try:
         return None if holds(text, context) else f"its condition does not hold: {text}"
     except BadExpression as error:
-        return f"its condition failed: {text}: {error}"
+        return redacted(f"its condition failed: {text}: {error}")
 
 
 def shown(before: Any, after: Any) -> dict[str, Any]:

@@ -370,6 +370,17 @@ async def test_pain_17_an_action_that_cannot_be_rendered_is_visible_and_can_be_d
         assert crm.received[0].path == "/hook/fixed"
 
 
+async def test_errors_show_no_number_and_no_address_of_a_person(daemon: Daemon) -> None:
+    await made(daemon, "/mappings", name="wrong-kind", jmespath="length(data.phone)")
+    action = {"kind": "emit", "type": "private.done", "mapping": "wrong-kind"}
+    await made(daemon, "/routes", name="private", types=["private.x"], actions=[action])
+    event = await settled(daemon, await posted(daemon, "private.x", {"phone": 5511999990077}))
+    assert "invalid type for value: ***" in event["actions"][0]["error"]
+    why = (await daemon.call("GET", f"/events/{event['id']}/why"))[1]
+    failed = (await daemon.call("GET", "/events?type=action.failed&limit=1000"))[1]
+    assert "5511999990077" not in json.dumps([event["actions"], why, failed])
+
+
 async def test_pain_14_a_failing_target_is_tried_again_given_up_and_tried_by_hand(daemon: Daemon) -> None:
     async with Receiver() as flaky:
         flaky.script.append(Reply(503))
