@@ -45,6 +45,17 @@ def test_both_languages_have_the_same_operators_part() -> None:
     assert ranks[0] == ranks[1]
 
 
+def test_each_section_has_as_many_rows_in_both_languages() -> None:
+    """Apart from the figures, of which the Portuguese page has the ones that an operator compares."""
+    english, portuguese = [
+        [len(re.findall(r"^\|", part, flags=re.MULTILINE)) for part in re.split(r"^##+ .+$", text, flags=re.MULTILINE)]
+        for text in (OPERATORS, PORTUGUESE)
+    ]
+    rows = dict(zip(headings(OPERATORS), zip(english[1:], portuguese[1:], strict=True), strict=True))
+    rows.pop("What it can do, measured")
+    assert {heading: both for heading, both in rows.items() if both[0] != both[1]} == {}
+
+
 def test_both_languages_give_the_same_commands() -> None:
     first_steps = section(OPERATORS, "## Send your first message"), section(PORTUGUESE, "## Envie a primeira mensagem")
     english, portuguese = ([(b.kind, b.text) for b in blocks(text) if b.kind in ("sh", "json")] for text in first_steps)
