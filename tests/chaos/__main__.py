@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.rows import Row, row, save
-from tests.chaos import faults, hostile
-from tests.chaos.engine import SCENARIOS, Scenario, play
+from tests.chaos import clocks, faults, hostile
+from tests.chaos.engine import FAKETIME, SCENARIOS, Scenario, play
 from tests.chaos.run import Fault, one_run
 from tests.chaos.table import HEAD, Line
 from tests.support import eventually
@@ -59,6 +59,7 @@ class Whole:
     environ: dict[str, str] = field(default_factory=dict)
     external: tuple[str, ...] | None = None  #: options of a Redis of its own, instead of the embedded one
     refuses: frozenset[int] = frozenset()  #: what a send may be answered with while it lasts
+    postgres: bool = False  #: as the database, instead of SQLite
     runs: int = RUNS  #: at most; one that takes minutes is run once
 
 
@@ -89,6 +90,20 @@ DAEMON = [
     Whole(number=10, name="SIGSTOP Redis for 30 s", fault=faults.stop_redis_for_30_s),
     Whole(number=10, name="SIGSTOP Redis for 120 s", fault=faults.stop_redis_for_120_s, runs=1),
     Whole(number=13, name="SQL is locked for 20 s", fault=faults.lock_database_for_20_s, refuses=frozenset({503})),
+    Whole(
+        number=13,
+        name="PostgreSQL out of reach for 20 s",
+        fault=faults.postgres_out_of_reach_for_20_s,
+        refuses=frozenset({503}),
+        postgres=True,
+    ),
+    Whole(
+        number=13,
+        name="PostgreSQL hangs up for 5 s",
+        fault=faults.postgres_hangs_up_for_5_s,
+        refuses=frozenset({503}),
+        postgres=True,
+    ),
     Whole(number=26, name="hostile bodies", fault=faults.hostile_bodies),
     Whole(number=10, name="Redis hangs over the intake", fault=faults.redis_hangs_over_the_intake),
     Whole(number=10, name="Redis is down over the intake", fault=faults.redis_is_down_over_the_intake, external=()),
@@ -111,6 +126,7 @@ async def whole(scenario: Whole) -> Line:
             environ=scenario.environ,
             external=scenario.external,
             refuses=scenario.refuses,
+            postgres=scenario.postgres,
         )
         for _ in range(min(RUNS, scenario.runs))
     ]
@@ -198,6 +214,8 @@ def scenarios() -> list[tuple[int, str, Callable[[], Awaitable[Line]]]]:
     found += [(one.number, one.name, partial(whole, one)) for one in DAEMON]
     found += [(one.number, f"engine: {one.name}", partial(engine, one)) for one in SCENARIOS]
     found += [(hostile.NUMBER, "hostile receivers", partial(hostile.hostile_receivers, runs=RUNS))]
+    if FAKETIME.exists():
+        found += [(clocks.NUMBER, clocks.NAME, partial(clocks.schedules_over_clock_jumps, RUNS))]
     found += [(24, "1,000 beside 1", neighbours), (31, "scripts against the model", model)]
     return sorted(found, key=lambda line: line[0])
 

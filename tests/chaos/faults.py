@@ -185,6 +185,25 @@ async def lock_database_for_20_s(run: Run) -> None:
         await asyncio.to_thread(database.close)
 
 
+async def postgres_out_of_reach_for_20_s(run: Run) -> None:
+    """Nothing passes to PostgreSQL and back for longer than a lease; then the old connections are reset."""
+    assert run.sql
+    await run.half_way()
+    run.sql.blackhole()
+    await asyncio.sleep(20)
+    run.sql.reset()
+    run.sql.heal()
+
+
+async def postgres_hangs_up_for_5_s(run: Run) -> None:
+    """Every connection to PostgreSQL is reset every 0.2 s, also between a commit and its answer."""
+    assert run.sql
+    await run.half_way()
+    for _ in range(25):
+        run.sql.reset()
+        await asyncio.sleep(0.2)
+
+
 async def hostile_bodies(run: Run) -> None:
     """100 MB, a body nested 100,000 deep, bytes that are no text: refused each, and the load goes on beside them."""
     await run.half_way()

@@ -17,6 +17,7 @@ from cronsim import CronSim, CronSimError
 MAX_MISSED = 1000  #: slots that `all(n)` may catch up with
 _ALL = re.compile(r"all\((\d{1,4})\)")
 _MINUTE = timedelta(minutes=1)
+_CHANGE = 3 * 3_600_000  # ms that are more than any change of the clocks
 
 
 class Misfire(StrEnum):
@@ -41,7 +42,8 @@ class Timetable:
         """The first slot (ms) after a time (ms)."""
         if self.every:
             return self.anchor + ((ms - self.anchor) // self.every + 1) * self.every
-        return _ms(next(CronSim(self.cron, self._moment(ms))))
+        # In an hour that comes twice the first that is found may be that of its first time, which is over.
+        return next(slot for moment in CronSim(self.cron, self._moment(ms)) if (slot := _ms(moment)) > ms)
 
     def between(self, after: int, until: int, most: int) -> list[int]:
         """The newest `most` slots in (after, until], in order."""
@@ -58,9 +60,16 @@ class Timetable:
             while True:
                 yield slot
                 slot -= self.every
-        for moment in CronSim(self.cron, self._moment(until) + _MINUTE, reverse=True):
-            if (slot := _ms(moment)) <= until:
+        start = self._moment(until + _CHANGE if self._clocks_changed(until) else until) + _MINUTE
+        for moment in CronSim(self.cron, start, reverse=True):
+            slot = _ms(moment)
+            # Where clocks changed, the library finds other slots backwards than forwards; those of `after` count.
+            if slot <= until and (not self._clocks_changed(slot) or self.after(slot - 1) == slot):
                 yield slot
+
+    def _clocks_changed(self, ms: int) -> bool:
+        """Whether they did a short time before."""
+        return self._moment(ms).utcoffset() != self._moment(ms - _CHANGE).utcoffset()
 
     def _moment(self, ms: int) -> datetime:
         return datetime.fromtimestamp(ms / 1000, UTC).astimezone(ZoneInfo(self.timezone))

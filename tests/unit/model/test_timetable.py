@@ -64,6 +64,16 @@ def test_in_the_hour_that_comes_twice_a_slot_fires_once() -> None:
     assert [clock(slot, NEW_YORK) for slot in found] == ["31 01:30-0400", "01 01:30-0400", "02 01:30-0500"]
 
 
+def test_when_the_hour_comes_again_its_slot_is_over() -> None:
+    """Else the next fire would lie in the past until the hour is over for good, and be looked for without a pause."""
+    table = Timetable(cron="30 1 * * *", timezone=NEW_YORK)
+    for minutes in range(0, 60, 7):
+        now = at("2026-11-01T06:00:00") + minutes * 60_000  # 01:00 to 02:00 for the second time
+        assert clock(table.after(now), NEW_YORK) == "02 01:30-0500"
+        (slot,) = table.between(at("2026-10-31T12:00:00"), now, 10)
+        assert clock(slot, NEW_YORK) == "01 01:30-0400"
+
+
 @pytest.mark.parametrize("day", ["2026-03-08T00:00:00", "2026-11-01T00:00:00"])
 def test_what_follows_real_time_keeps_its_interval(day: str) -> None:
     found = slots(Timetable(cron="*/30 * * * *", timezone=NEW_YORK), at(day, NEW_YORK), 6)
