@@ -211,3 +211,10 @@ async def test_paused_it_claims_nothing_until_it_is_resumed(daemon: Daemon) -> N
     assert not daemon.started.is_set()
     await daemon.lifecycle.resume()
     await asyncio.wait_for(daemon.started.wait(), 5)
+
+
+async def test_a_host_that_does_not_exist_is_named() -> None:
+    server = Server(app=web.Application(), host="nowhere.invalid", port=0)
+    with pytest.raises(OSError, match=r"\[http\] listen: there is no host nowhere.invalid"):
+        await server.start([])
+    await server.close()

@@ -34,13 +34,16 @@ class Server:
         self._sites: list[web.BaseSite] = []
 
     async def start(self, inherited: Sequence[socket.socket]) -> None:
-        """Listen. Raises OSError when the address is taken."""
+        """Listen. Raises OSError when the address is taken, or is none."""
         await self._runner.setup()
         host, port = self._address
         self._sites = [web.SockSite(self._runner, sock, backlog=BACKLOG) for sock in inherited]
         self._sites = self._sites or [web.TCPSite(self._runner, host, port, backlog=BACKLOG)]
         for site in self._sites:
-            await site.start()
+            try:
+                await site.start()
+            except socket.gaierror as error:
+                raise OSError(f"[http] listen: there is no host {host}: {error}") from error
         self._watch = asyncio.create_task(self._close_silent(), name="web:silent")
 
     async def close(self) -> None:
