@@ -441,7 +441,7 @@ async def test_a_closed_connection_is_neither_paused_nor_resumed_nor_created_aga
         for ask in (desk.sessions.pause, desk.sessions.resume):
             with pytest.raises(Conflict):
                 await ask("default", "con_1")
-        with pytest.raises(Conflict):
+        with pytest.raises(Conflict, match="closed: take another id"):
             await desk.create()
         await desk.run("session:close")
 

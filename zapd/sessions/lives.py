@@ -117,7 +117,8 @@ class Sessions:
         connection = await self._connections.get(request.tenant, connection_id)
         pending = connection is not None and connection.state in (SessionState.CREATED, SessionState.STARTING)
         if connection is None or not pending or connection.transport is not request.transport:
-            raise Conflict(f"connection {connection_id} exists already")
+            closed = connection is not None and connection.desired is Desired.CLOSED
+            raise Conflict(f"connection {connection_id} exists already{', closed: take another id' if closed else ''}")
         return Created(connection=connection, job_id=connection.job_id or "", webhook_secret=None)
 
     async def close(self, tenant: str, connection_id: str) -> str:
