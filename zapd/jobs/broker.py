@@ -158,11 +158,14 @@ class Broker:
         """
         first = results[0].claimed
         args: list[str | bytes | int] = [self.consumer, f"{first.fence}/{len(results)}"]
-        for (job, fence), ending, delay_ms, reason, error, took_ms in results:
+        for (job, fence), ending, delay_ms, reason, error, took_ms, given_back in results:
             if ending is Ending.DONE:
                 args += (job.id, fence, job.lane, ending, f"{job.attempt}|{took_ms}|{job.tenant}")
             else:
                 detail = f"{reason}\n{error}" if ending is Ending.DEAD else delay_ms
+                if given_back:
+                    rate, burst, *_ = self._limits[queue]
+                    detail = f"{delay_ms}|{rate:f}|{burst:.0f}"
                 args += (job.id, fence, job.lane, ending, detail)
         digits: bytes = await self._call("finish", queue, *args, shared=self._shared.counts(queue))
         return [digit == ord("1") for digit in digits]

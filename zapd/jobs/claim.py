@@ -46,3 +46,4 @@ class Finished(NamedTuple):
     reason: str = ""
     error: str = ""
     took_ms: int = 0
+    given_back: bool = False  #: of SNOOZE and PARK: the start does not count in its lane's rate

@@ -48,11 +48,12 @@ class Snooze:
     """Not now, and nobody's fault: no attempt is burnt.
 
     With `park_lane` the whole lane waits and the job goes back to its head, so that order is kept; without, only
-    this job waits.
+    this job waits. `given_back`: it did nothing of what the lane's rate is for, so its start does not count there.
     """
 
     seconds: float
     park_lane: bool = False
+    given_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

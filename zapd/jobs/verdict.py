@@ -63,9 +63,9 @@ class Verdicts:
                 return Finished(claimed, Ending.DONE)
             case None:
                 return Finished(claimed, Ending.HAND_BACK)
-            case Snooze(seconds, park_lane):
+            case Snooze(seconds, park_lane, given_back):
                 ending = Ending.PARK if park_lane and claimed.job.lane else Ending.SNOOZE
-                return Finished(claimed, ending, round(seconds * 1000))
+                return Finished(claimed, ending, round(seconds * 1000), given_back=given_back)
             case Discard() if outcome is CANCELED:
                 return Finished(claimed, Ending.CANCELED)
             case Discard(reason, error):

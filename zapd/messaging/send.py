@@ -114,7 +114,7 @@ class Sender:
         closed = await self._windows.closed(connection, peer)
         if closed is not None and await self._needs_window(job.tenant, body["message_id"]):
             return Discard(CLOSED, closed)
-        wait = await self._pace.before(connection, peer, body["message_id"])
+        wait, in_turn = await self._pace.before(connection, peer, body["message_id"]), False
         if wait is None:
             try:
                 found = await self._spelling.of(connection, peer)
@@ -122,9 +122,9 @@ class Sender:
                 return Discard(error.code, error.detail)
             if isinstance(found, str):
                 return found
-            wait = found
+            wait, in_turn = found, True  # those behind it need a lookup as well: it goes first
         log.debug("send.waits", message_id=body["message_id"], seconds=wait.seconds, why=wait.why)
-        return Snooze(wait.seconds)
+        return Snooze(wait.seconds, park_lane=in_turn, given_back=True)
 
     async def _needs_window(self, tenant: str, message_id: str) -> bool:
         """A job does not say of what type its message is. One that may have left already is not judged again."""
@@ -135,7 +135,7 @@ class Sender:
         connection = await self._accounts.find(tenant, connection_id)
         if connection is None or connection.state is SessionState.CLOSED:
             return Discard("connection_closed", "the connection was closed before the message left")
-        return Snooze(LOOK_AGAIN, park_lane=True)
+        return Snooze(LOOK_AGAIN, park_lane=True, given_back=True)
 
     async def dead(self, job: Job, reason: str, error: str) -> None:
         """The job is given up: the message goes to `dlq`, before the job goes to the dead letters."""

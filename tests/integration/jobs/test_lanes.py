@@ -1,8 +1,10 @@
 """Lanes: order, how many at once, pace, parking, and that lanes do not disturb each other."""
 
+import pytest
+
 from tests.integration.jobs.engine import QUEUE, Engine, done, ended, ids, settings
 from tests.support import eventually
-from zapd.jobs.claim import Claimed, Ending
+from zapd.jobs.claim import Claimed, Ending, Finished
 from zapd.jobs.keys import key
 
 
@@ -135,6 +137,43 @@ async def test_a_lane_whose_past_is_unknown_starts_at_its_rate_without_a_burst(e
     assert waiting.jobs == []
     assert waiting.wait is not None
     assert 0.5 < waiting.wait <= 1
+
+
+def given_back(claimed: list[Claimed], ending: Ending, delay_ms: int) -> list[Finished]:
+    return [Finished(claim, ending, delay_ms, given_back=True) for claim in claimed]
+
+
+@pytest.mark.parametrize("own_rate", [False, True])
+@pytest.mark.parametrize("ending", [Ending.SNOOZE, Ending.PARK])
+async def test_a_start_that_is_given_back_does_not_count_in_the_rate(
+    engine: Engine, ending: Ending, own_rate: bool
+) -> None:
+    """Else what must wait for another reason costs its lane the pace of what could go."""
+    engine.configure(settings(lane_rate_per_minute=6000 if own_rate else 60, lane_burst=9 if own_rate else 2))
+    if own_rate:
+        await engine.broker.limit_lane(QUEUE, "x", per_minute=60, burst=2, cap=None)
+    jobs = [engine.job(lane="x") for _ in range(9)]
+    await engine.broker.enqueue(jobs)
+    for _ in range(6):
+        claimed = await claim(engine)
+        assert len(claimed) == 1
+        await engine.broker.finish(QUEUE, given_back(claimed, ending, 0 if ending is Ending.PARK else 60_000))
+
+    for _ in range(2):  # the burst is untouched
+        await engine.broker.finish(QUEUE, done(await claim(engine)))
+
+    assert await claim(engine) == []
+
+
+async def test_starts_that_are_given_back_add_up_to_no_credit(engine: Engine) -> None:
+    engine.configure(settings(lane_rate_per_minute=60, lane_burst=1))
+    await engine.broker.enqueue([engine.job(lane="x") for _ in range(3)])
+    [first] = await claim(engine)
+    await engine.broker.finish(QUEUE, given_back([first], Ending.PARK, 0))
+    [second] = await claim(engine)
+    await engine.broker.finish(QUEUE, given_back([second], Ending.PARK, 0))
+    await engine.broker.finish(QUEUE, done(await claim(engine)))
+    assert await claim(engine) == []
 
 
 async def test_a_parked_lane_waits_and_keeps_its_order(engine: Engine) -> None:

@@ -349,7 +349,7 @@ async def test_while_the_session_is_away_the_message_and_its_lane_wait(world: Wo
         world.connections.moved("default", "con_1", to=state, reason=None, at=1, frm=frozenset(SessionState))
     )
     world.wire.up = False
-    assert await world.run(await world.job(submitted)) == Snooze(5.0, park_lane=True)
+    assert await world.run(await world.job(submitted)) == Snooze(5.0, park_lane=True, given_back=True)
     assert (await world.status(submitted.id), await world.story(submitted.id)) == (S.QUEUED, [])
 
 

@@ -1,6 +1,7 @@
 -- flags: allow-oom
 -- ARGV: consumer, name of this call, then per job id, number of its claim, lane, ending, detail.
--- Endings and their detail: d done ("attempt|ms it took|tenant"); r retry, s snooze, p snooze and park the lane (delay ms);
+-- Endings and their detail: d done ("attempt|ms it took|tenant"); r retry, s snooze, p snooze and park the lane (delay ms;
+-- "delay ms|rate of lanes|burst of lanes" gives the start back to the lane's rate);
 -- x dead (reason, line break, error); h hand back; c canceled.
 -- Answers one digit per job: 1 taken, 0 refused because the claim is not (any more) this consumer's.
 -- The same call again, after its answer was lost, gets the same answer and changes nothing.
@@ -50,14 +51,17 @@ local function end_other(id, lane, ending, detail)
   local blob = redis.call('HGET', jobs, id) or ''
   local job = parse(blob)
   if ending == 'h' then return put_back(id, job, lane) end
+  local ms, rate, burst = string.match(detail, '^(%d+)|([%d.]+)|(%d+)$')
+  local back = ms and ending ~= 'x' and {rate = tonumber(rate), burst = tonumber(burst)}
+  detail = back and ms or detail
   if ending == 'p' and job and lane ~= '' then -- without a lane it is a snooze
     stage(job.priority, lane, id, true)
-    return release(lane, now + detail)
+    return release(lane, now + detail, back)
   end
   if ending == 'c' then redis.call('HDEL', jobs, id)
   elseif ending == 'x' and blob ~= '' then bury(id, blob, detail)
   elseif ending ~= 'x' and job then delay(id, job, detail, ending == 'r') end
-  release(lane)
+  release(lane, nil, back)
 end
 
 local done, log, counts, stamp = {}, {}, {}, whole(math.floor(now)) .. '|'

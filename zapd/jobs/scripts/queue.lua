@@ -161,10 +161,19 @@ local function save_lane(lane, s)
   end
 end
 
-local function release(lane, parked) -- one job of the lane is no longer in flight
+local function give_back(s, queue) -- the last start of the lane does not count; undoes `start` of claim.lua
+  local rate = s.rate or queue.rate
+  if rate <= 0 then return end
+  local interval = 60000 / rate
+  s.arrival = math.max(0, s.arrival - interval)
+  s.next = math.max(0, s.arrival - (math.max(1, s.burst or queue.burst) - 1) * interval)
+end
+
+local function release(lane, parked, back) -- one job of the lane is no longer in flight; `back`: its start does not count
   if lane == '' then return end
   local s = lane_state(lane)
   s.flying = math.max(0, s.flying - 1)
+  if back then give_back(s, back) end
   if s.woken > 0 then -- it parks for what was true before the lane was woken
     s.woken = math.min(s.woken - 1, s.flying)
     parked = parked and now
