@@ -45,7 +45,8 @@ class Parcel:
         """Its bytes. Raises request.Untransformable."""
         if not self.batched:
             return request.body_for(endpoint, self.members[0].payload)
-        envelopes = [member.payload for member in self.members]
+        # In the order in which they happened, whichever job was the first.
+        envelopes = [member.payload for member in sorted(self.members, key=lambda member: member.delivery.id)]
         return request.batch_body(endpoint, self.message_id, envelopes)
 
 

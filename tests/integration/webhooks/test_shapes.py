@@ -140,13 +140,13 @@ async def test_a_full_batch_goes_at_once_as_one_post(world: World, receiver: Rec
 
 async def test_a_batch_that_does_not_fill_waits_and_then_goes(world: World, receiver: Receiver) -> None:
     await world.endpoint(receiver.url, **batch(10, wait=5))
-    (first,), (second,) = [await world.happens() for _ in range(2)]
+    (first,), (second,) = [await world.happens(data={"n": n}) for n in range(2)]
     assert await world.run(first) == Snooze(5.0)
     world.clock.advance(5)
     assert await world.run(second) == Done()
     assert await world.run(first) == Done()
     (received,) = receiver.received
-    assert len(received.json["data"]) == 2
+    assert [event["data"]["n"] for event in received.json["data"]] == [0, 1]  # though the second one's job sent it
 
 
 async def test_a_batch_that_failed_goes_again_with_the_same_events_and_id(world: World, receiver: Receiver) -> None:
