@@ -238,7 +238,7 @@ async def test_a_job_tells_how_far_it_is_and_can_be_canceled_while_it_runs(daemo
 async def test_a_failed_try_is_repeated_and_its_error_shown(daemon: Daemon) -> None:
     (item,) = await put(daemon, "t:work", {"payload": {"retry": "not yet"}})
     letter = await dead(daemon, item["id"])
-    assert (letter["reason"], letter["error"], letter["attempt"]) == ("attempts", "not yet", 3)
+    assert (letter["reason"], letter["error"], letter["attempts"]) == ("attempts", "not yet", 3)
 
     async def told() -> bool:
         return len((await job(daemon, item["id"]))["logs"]) == 5

@@ -26,7 +26,7 @@ class JobAnswer(TypedDict):
     `took_ms` is how long the last try took; the newest 100 completed jobs of a queue are known for an hour.
     `error` is the last one, also of a job that is tried again. `progress` (0 to 100) and `logs` are what its handler
     tells, for an hour after its last word; `started_at` is known while it runs on the daemon that answers. These stand
-    in the answer about one job only. `bytes` is the size of the payload.
+    in the answer about one job only. `bytes` is the size of the payload. `attempts` is how many tries a dead one had.
     """
 
     id: str
@@ -46,6 +46,7 @@ class JobAnswer(TypedDict):
     reason: str | None
     error: str | None
     took_ms: int | None
+    attempts: NotRequired[int]
     started_at: NotRequired[Time | None]
     progress: NotRequired[float | None]
     progress_at: NotRequired[Time | None]
@@ -80,7 +81,7 @@ def job(view: JobView) -> JobAnswer:
 
 def dead_job(letter: DeadLetter) -> JobAnswer:
     """One dead letter."""
-    return job(view_of(letter))
+    return {**job(view_of(letter)), "attempts": letter.attempts}
 
 
 def view_of(letter: DeadLetter) -> JobView:
