@@ -71,6 +71,8 @@ class Upkeep:
         if self._stop.is_set():
             return
         self._stop.set()
+        if not self._loops:  # it never ran, so nobody knows of us
+            return
         await self._end_loops()
         try:
             for queue in self._broker.queues:

@@ -87,7 +87,8 @@ class Database:
     async def check_version(self) -> None:
         """Raises ConfigError when the schema is not the one that this program needs."""
         if (found := await self.version()) != HEAD:
-            raise ConfigError(f"database.url = the schema is at {found}, this zapd needs {HEAD}: run `zapd migrate`")
+            there = f"the schema is at {found}" if found else "there is no schema yet"
+            raise ConfigError(f"database.url = {there}, this zapd needs {HEAD}: run `zapd migrate`")
 
     async def damage(self) -> str | None:
         """What is damaged in a SQLite file; reads all of it. PostgreSQL looks after itself. Raises Unavailable."""

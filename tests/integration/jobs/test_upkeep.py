@@ -67,9 +67,12 @@ async def test_after_an_outage_others_get_time_to_come_back(engine: Engine) -> N
 
 
 async def test_stop_before_start_and_twice_is_safe(engine: Engine) -> None:
+    await engine.broker.heartbeat(QUEUE)
     service = upkeep(engine, engine.broker)
     await service.stop()
     await service.stop()
+    # It never ran, so it has nothing to take back, and asks no Redis that may be away.
+    assert await engine.redis.zscore(key(QUEUE, "hb"), engine.broker.consumer) is not None
 
 
 async def test_every_number_is_there_from_the_start(engine: Engine) -> None:
