@@ -67,11 +67,12 @@ async def test_a_listener_that_only_a_route_names_can_be_called_and_hears_of_not
 
 
 async def test_one_that_raises_or_hangs_is_a_failed_try() -> None:
-    listeners = loaded("Callable_", "slow", timeout=0.05)
+    listeners, hasty = loaded("Callable_"), loaded("slow", timeout=0.05)
     with pytest.raises(ListenerFailed, match="KeyError"):
         await listeners.call(f"{HERE}:Callable_", {})
     with pytest.raises(ListenerFailed, match="more than"):
-        await listeners.call(f"{HERE}:slow", {})
+        await hasty.call(f"{HERE}:slow", {})
+    hasty.close()
     with pytest.raises(ListenerFailed, match="no listener") as caught:
         await listeners.call("nobody", {})
     assert caught.value.final
