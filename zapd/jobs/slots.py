@@ -32,6 +32,8 @@ class Slots:
 
     @property
     def free(self) -> int:
+        if self._queue.waits_after is None and self._queue.hangs_after is None:  # asked for each queue at each claim
+            return self._limit - len(self.runs)
         hanging = self._hanging()
         waiting = max(self._older(self._queue.waits_after), hanging)
         return min(self._limit + waiting, self._queue.max_concurrency + hanging) - len(self.runs)
@@ -96,6 +98,8 @@ class Slots:
         return ready * took / self._limit > self._queue.clear_within
 
     def _hanging(self) -> int:
+        if self._queue.hangs_after is None:
+            return 0
         return min(self._older(self._queue.hangs_after), self._queue.max_concurrency * _MOST_HANGING)
 
     def _older(self, age: float | None) -> int:
