@@ -31,6 +31,7 @@ NOT_LOADED = [
     "neonize",
     "phonenumbers",
     "prometheus_async",
+    "redis",
     "rich",
     "segno",
     "sqlalchemy.dialects.postgresql",

@@ -18,10 +18,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from zapd.errors import ConfigError
+from zapd.errors import ConfigError, Unavailable
 from zapd.jobs.client import connect
 
 log = structlog.get_logger("zapd.redis")
@@ -193,13 +191,13 @@ class EmbeddedRedis:
             self._pid, self._answered = None, False
 
     async def _ask_pid(self) -> int | None:
-        client: Redis = connect(self.url, name="zapd:probe", connections=1, timeout=1.0)
+        client = connect(self.url, name="zapd:probe", timeout=1.0)
         try:
             return int((await client.info("server"))["process_id"])
-        except (RedisError, OSError):
+        except Unavailable:
             return None
         finally:
-            await client.aclose()
+            await client.close()
 
     async def _gone(self, pid: int, within: float) -> bool:
         end = time.monotonic() + within

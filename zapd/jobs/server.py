@@ -4,11 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from zapd.errors import Unavailable
-from zapd.jobs.client import connect
+from zapd.jobs.client import Redis, connect
 from zapd.jobs.metrics import JobMetrics
 
 log = structlog.get_logger("zapd.jobs")
@@ -28,16 +25,13 @@ class RedisServer:
 
         The clock matters because due times are ours and the scripts compare them with the time of Redis.
         """
-        try:
-            memory = await self._redis.info("memory")
-            before = self._now_ms()
-            seconds, micros = await self._redis.time()
-            after = self._now_ms()
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis: {error}") from error
-        self._look_at_policy(str(memory.get("maxmemory_policy", "noeviction")))
+        memory = await self._redis.info("memory")
+        before = self._now_ms()
+        its = await self._redis.time()
+        after = self._now_ms()
+        self._look_at_policy(memory.get("maxmemory_policy", "noeviction"))
         self._metrics.redis_memory = int(memory["used_memory"])
-        self._metrics.redis_skew = seconds + micros / 1e6 - (before + after) / 2000
+        self._metrics.redis_skew = its - (before + after) / 2000
 
     def _look_at_policy(self, policy: str) -> None:
         """Say it once when Redis may throw jobs away to make room. SQL would put them back, but late and twice."""
@@ -61,20 +55,18 @@ class Facts:
 
 async def facts_of(url: str) -> Facts:
     """Ask the server there. Raises Unavailable."""
-    redis: Redis = connect(url, name="zapd:doctor", connections=1)
+    redis = connect(url, name="zapd:doctor")
     try:
-        seconds, micros = await redis.time()
+        time = await redis.time()
         found = {**await redis.info("server"), **await redis.info("memory"), **await redis.info("persistence")}
-    except (RedisError, OSError) as error:
-        raise Unavailable(str(error)) from error
     finally:
-        await redis.aclose()
+        await redis.close()
     return Facts(
-        version=str(found.get("valkey_version") or found["redis_version"]),
-        time=seconds + micros / 1e6,
-        policy=str(found.get("maxmemory_policy", "noeviction")),
+        version=found.get("valkey_version") or found["redis_version"],
+        time=time,
+        policy=found.get("maxmemory_policy", "noeviction"),
         used=int(found["used_memory"]),
         limit=int(found.get("maxmemory", 0)),
-        aof=bool(int(found.get("aof_enabled", 0))),
+        aof=found.get("aof_enabled") == "1",
         aof_broken=found.get("aof_last_write_status", "ok") != "ok",
     )

@@ -18,19 +18,8 @@ from zapd.web.auth import key_of
 from zapd.web.pages import PageQuery, Query, page, parsed_query
 
 
-class DeadQuery(PageQuery):
-    """Which dead letters, the newest first. `text` is looked for in error, reason, id, kind and lane."""
-
-    queue: str | None = None
-    reason: str | None = None
-    kind: str | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    text: str | None = Field(default=None, max_length=200)
-
-
 class ExportQuery(Query):
-    """Which dead letters to export."""
+    """Which dead letters to export. `text` is looked for in error, reason, id, kind and lane."""
 
     queue: str | None = None
     reason: str | None = None
@@ -38,6 +27,10 @@ class ExportQuery(Query):
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
     text: str | None = Field(default=None, max_length=200)
+
+
+class DeadQuery(PageQuery, ExportQuery):
+    """Which dead letters, the newest first. `text` is looked for in error, reason, id, kind and lane."""
 
 
 class PurgeQuery(ExportQuery):
