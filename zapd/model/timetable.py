@@ -16,6 +16,15 @@ from cronsim import CronSim, CronSimError
 
 MAX_MISSED = 1000  #: slots that `all(n)` may catch up with
 _ALL = re.compile(r"all\((\d{1,4})\)")
+_NAMED = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _MINUTE = timedelta(minutes=1)
 _CHANGE = 3 * 3_600_000  # ms that are more than any change of the clocks
 
@@ -43,7 +52,7 @@ class Timetable:
         if self.every:
             return self.anchor + ((ms - self.anchor) // self.every + 1) * self.every
         # In an hour that comes twice the first that is found may be that of its first time, which is over.
-        return next(slot for moment in CronSim(self.cron, self._moment(ms)) if (slot := _ms(moment)) > ms)
+        return next(slot for moment in _sim(self.cron, self._moment(ms)) if (slot := _ms(moment)) > ms)
 
     def between(self, after: int, until: int, most: int) -> list[int]:
         """The newest `most` slots in (after, until], in order."""
@@ -61,7 +70,7 @@ class Timetable:
                 yield slot
                 slot -= self.every
         start = self._moment(until + _CHANGE if self._clocks_changed(until) else until) + _MINUTE
-        for moment in CronSim(self.cron, start, reverse=True):
+        for moment in _sim(self.cron, start, reverse=True):
             slot = _ms(moment)
             # Where clocks changed, the library finds other slots backwards than forwards; those of `after` count.
             if slot <= until and (not self._clocks_changed(slot) or self.after(slot - 1) == slot):
@@ -75,6 +84,10 @@ class Timetable:
         return datetime.fromtimestamp(ms / 1000, UTC).astimezone(ZoneInfo(self.timezone))
 
 
+def _sim(line: str, start: datetime, *, reverse: bool = False) -> CronSim:
+    return CronSim(_NAMED.get(line, line), start, reverse=reverse)
+
+
 def delay_of(name: str, slot: int, jitter: int) -> int:
     """How many ms after its slot a schedule fires: by chance, but the same on every daemon."""
     if not jitter:
@@ -86,7 +99,7 @@ def delay_of(name: str, slot: int, jitter: int) -> int:
 def check_cron(line: str, zone: str = "UTC") -> None:
     """Raises ValueError when the line is none, or never fires."""
     try:
-        next(CronSim(line, datetime(2025, 1, 1, tzinfo=ZoneInfo(zone))))
+        next(_sim(line, datetime(2025, 1, 1, tzinfo=ZoneInfo(zone))))
     except (CronSimError, StopIteration) as error:
         raise ValueError(
             'should be a cron line that fires, such as "*/5 * * * *" (minute hour day month weekday)'

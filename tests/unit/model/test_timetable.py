@@ -37,6 +37,11 @@ def slots(table: Timetable, start: int, hours: float) -> list[int]:
         ("0 * * * *", "2026-03-01T11:00:00", "2026-03-01T12:00:00"),
         ("30 3 * * *", "2026-12-31T03:30:01", "2027-01-01T03:30:00"),
         ("0 0 29 2 *", "2026-03-01T00:00:00", "2028-02-29T00:00:00"),
+        ("@hourly", "2026-03-01T10:30:00", "2026-03-01T11:00:00"),
+        ("@daily", "2026-03-01T10:30:00", "2026-03-02T00:00:00"),
+        ("@weekly", "2026-03-01T10:30:00", "2026-03-08T00:00:00"),
+        ("@monthly", "2026-03-01T10:30:00", "2026-04-01T00:00:00"),
+        ("@yearly", "2026-03-01T10:30:00", "2027-01-01T00:00:00"),
     ],
 )
 def test_the_next_slot_lies_after_the_time(line: str, after: str, slot: str) -> None:
@@ -114,7 +119,7 @@ def test_a_late_fire_is_the_same_on_every_daemon_and_never_early() -> None:
     assert delay_of("a", 7, 0) == 0
 
 
-@pytest.mark.parametrize("line", ["61 * * * *", "* * *", "hello", "0 0 30 2 *", "", "0 0 31 4,6 *"])
+@pytest.mark.parametrize("line", ["61 * * * *", "@often", "* * *", "hello", "0 0 30 2 *", "", "0 0 31 4,6 *"])
 def test_a_line_that_never_fires_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="cron line that fires"):
         check_cron(line)
