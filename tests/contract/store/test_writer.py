@@ -11,7 +11,7 @@ from tests.support.store import NOW, TENANT, event, message, outbox_row
 from zapd.errors import Conflict, InvalidInput, Unavailable
 from zapd.model.message import MessageStatus as S
 from zapd.model.message import sources
-from zapd.store.commands import Change
+from zapd.store.commands import Change, Row
 from zapd.store.database import Database
 from zapd.store.events import EventStore
 from zapd.store.idempotency import IdempotencyStore
@@ -286,6 +286,35 @@ async def test_a_killed_writer_tells_who_was_under_way_and_the_next_run_serves_t
     await writer.stop()
     assert await later is not None
     assert [row.id for row in await outbox.scan(after=None, created_before=NOW + 1, limit=10)] == ["job_2"]
+
+
+async def test_a_connection_that_fails_when_all_that_waited_were_taken_meanwhile_leaves_the_writer_alive(
+    database: Database, outbox: OutboxStore
+) -> None:
+    """As when the thread of a writer that was killed and started again still serves those who wait."""
+    writer = Writer(database=database)
+    served: list[asyncio.Future[Row | None]] = []
+
+    class Late(_Failing):
+        async def run(self, work: Work[T]) -> T:
+            if not served:
+                served.extend(caller.done for caller in writer._queue)
+                writer._queue.clear()
+                raise Unavailable("away")
+            return await self._link.run(work)
+
+    writer._link = Late(writer._link)
+    first = asyncio.create_task(writer.commit(outbox.added(outbox_row("job_1"))), name="first")
+    run = asyncio.create_task(writer.run(), name="run")
+    await eventually(lambda: served)
+    served[0].set_result(None)
+    await first
+
+    async with asyncio.timeout(10):
+        assert await writer.commit(outbox.added(outbox_row("job_2"))) is not None
+
+    await writer.stop()
+    await run
 
 
 async def test_illegal_moves_do_not_match(writer: Writer, messages: MessageStore) -> None:
