@@ -178,6 +178,7 @@ class App:
                 "sessions": self._operations.session_numbers,
                 "outbox": self._operations.outbox_numbers,
             },
+            paused=self._engine.controls.paused,
         )
         self._registry.register(ServiceCollector(status=self._state.services))
         self._metrics = DaemonMetrics(registry=self._registry)

@@ -152,6 +152,11 @@ class Controls:
         """What is paused, by queue; queues without a pause are left out."""
         return {name: kept.pauses for name, kept in self._kept.items() if kept.pauses.any}
 
+    def paused(self) -> str:
+        """The queues that are paused as a whole, for one line of text."""
+        names = list(self._kept) if self._holding else [name for name, kept in self._kept.items() if kept.paused]
+        return "all queues" if names and len(names) == len(self._kept) else " ".join(names)
+
     async def pause(self, queue: str, *, kind: str | None = None, lane: str | None = None, paused: bool = True) -> None:
         """The queue, one kind of its jobs, or one lane; over restarts and on every daemon. Redis may be away."""
         async with self._turn:

@@ -13,12 +13,19 @@ class State:
     """The `System` of the web package. `phase` is `starting`, `running` or `draining`."""
 
     def __init__(
-        self, *, version: str, services: Callable[[], Mapping[str, Mapping[str, Any]]], parts: Mapping[str, Part]
+        self,
+        *,
+        version: str,
+        services: Callable[[], Mapping[str, Mapping[str, Any]]],
+        parts: Mapping[str, Part],
+        paused: Callable[[], str] = lambda: "",
     ) -> None:
+        """`paused` names the queues that an operator has paused."""
         self.phase = "starting"
         self._version = version
         self._services = services
         self._parts = parts
+        self._paused = paused
 
     def services(self) -> Mapping[str, Mapping[str, Any]]:
         """Per part of the process: `up`, `restarts`, `failed`."""
@@ -41,4 +48,5 @@ class State:
     def summary(self) -> str:
         """One line for `systemctl status`."""
         down = [name for name, service in self._services().items() if not service["up"]]
-        return f"{self.phase}" + (f", down: {' '.join(down)}" if down else "")
+        paused = self._paused()
+        return self.phase + (f", paused: {paused}" if paused else "") + (f", down: {' '.join(down)}" if down else "")

@@ -147,6 +147,10 @@ async def test_systemd_hears_ready_then_the_watchdog_then_stopping(tmp_path: Pat
         assert manager.read()[0]["READY"] == "1"
         assert manager.read()[0]["STATUS"]
         await eventually(lambda: manager.count("WATCHDOG") >= 3)
+        daemon.signal(signal.SIGUSR1)
+        await eventually(lambda: manager.read()[-1].get("STATUS") == "running, paused: all queues")
+        daemon.signal(signal.SIGUSR2)
+        await eventually(lambda: manager.read()[-1].get("STATUS") == "running")
         assert await daemon.stop() == 0
         (stopping,) = [note for note in manager.read() if "STOPPING" in note]
         assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 30_000_000  # the drain's deadline

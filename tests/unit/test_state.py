@@ -50,3 +50,5 @@ async def test_a_bug_in_a_part_is_not_hidden() -> None:
 def test_the_line_for_systemctl_names_what_is_down() -> None:
     assert a_state(writer=True).summary() == "starting"
     assert a_state(writer=True, cron=False, outbox=False).summary() == "starting, down: cron outbox"
+    state = State(version="1", services=dict, parts={}, paused=lambda: "all queues")
+    assert state.summary() == "starting, paused: all queues"
