@@ -96,7 +96,7 @@ async def _redis() -> float:
             started = time.perf_counter()
             await broker.enqueue(jobs)
             took = time.perf_counter() - started
-            await client.close()
+            await client.aclose()
         finally:
             server.kill()
     return JOBS / took

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.witness import Life, Witness
@@ -101,11 +100,9 @@ class Cluster:
     async def __aenter__(self) -> "Cluster":
         self.server.start()
         self._stack.callback(self.server.kill)
-        self.redis: Any = Redis.from_url(self.server.url, client_name="driver")
+        self.redis: Any = connect(self.server.url, name="driver")
         self.metrics = JobMetrics(registry=CollectorRegistry(), queues=[QUEUE])
-        client = connect(self.server.url, name="driver")
-        self._stack.push_async_callback(client.close)
-        scripts = Scripts(client=client, metrics=self.metrics)
+        scripts = Scripts(client=self.redis, metrics=self.metrics)
         self.broker = Broker(
             scripts=scripts,
             heartbeats=scripts,

@@ -450,8 +450,8 @@ async def cancel_storm(cluster: Cluster) -> None:
 
 
 async def canceled_calls(cluster: Cluster) -> None:
-    """30: client tasks are canceled at random awaits on one connection: no answer goes to another, nothing leaks."""
-    client = connect(cluster.server.url, name="fuzz")
+    """30: client tasks are canceled at random awaits on a pool of two: no answer goes to another, nothing leaks."""
+    client = connect(cluster.server.url, name="fuzz", connections=2)
     scripts = Scripts(client=client, metrics=cluster.metrics)
     cluster.fault()
     mixed: list[str] = []
@@ -459,7 +459,7 @@ async def canceled_calls(cluster: Cluster) -> None:
     async def ask(number: int) -> None:
         name = f"lane-{number % 50}"
         await scripts.call("lane", QUEUE, name, "limit", number, "", "", 0, 1)
-        answer = await client.execute("ECHO", name)
+        answer = await client.echo(name)
         if answer != name.encode():
             mixed.append(name)
 
@@ -473,7 +473,7 @@ async def canceled_calls(cluster: Cluster) -> None:
             if isinstance(answer, Exception):
                 raise AssertionError(repr(answer))
     assert not mixed, f"{len(mixed)} answers went to another call"
-    await client.close()
+    await client.aclose()
     assert len(asyncio.all_tasks()) <= before + 1
     clients = await cluster.redis.client_list()
     assert not [one for one in clients if one["name"] == "fuzz"], "connections leaked"

@@ -81,8 +81,8 @@ class Worker:
         self._metrics = JobMetrics(registry=CollectorRegistry(), queues=[QUEUE])
         queue = setup.queue()
         self._broker = Broker(
-            scripts=self._scripts(setup.url, "commands"),
-            heartbeats=self._scripts(setup.beat_url, "heartbeat"),
+            scripts=self._scripts(setup.url, "commands", 16),
+            heartbeats=self._scripts(setup.beat_url, "heartbeat", 1),
             queues=[queue],
             node=setup.node,
             boot=setup.boot,
@@ -109,8 +109,8 @@ class Worker:
             heartbeat_ttl=setup.lease,
         )
 
-    def _scripts(self, url: str, name: str) -> Scripts:
-        client = connect(url, name=name, timeout=self._setup.reaches)
+    def _scripts(self, url: str, name: str, connections: int) -> Scripts:
+        client = connect(url, name=name, connections=connections, timeout=self._setup.reaches)
         return Scripts(client=client, metrics=self._metrics)
 
     async def run(self) -> None:

@@ -203,7 +203,7 @@ async def test_a_pause_is_taken_while_redis_is_away(rows: Rows, redis_server: Re
     await daemon.look()
 
     assert all([(await daemon.engine.broker.pauses(name)).paused for name in config.queues])
-    await back.close()
+    await back.aclose()
 
 
 async def test_pause_all_without_a_database_holds_here_and_is_tried_again(daemon: Daemon, rows: Rows) -> None:

@@ -31,7 +31,6 @@ NOT_LOADED = [
     "neonize",
     "phonenumbers",
     "prometheus_async",
-    "redis",
     "rich",
     "segno",
     "sqlalchemy.dialects.postgresql",

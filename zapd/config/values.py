@@ -7,10 +7,10 @@ import re
 import shlex
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
-from zapd.config.address import redis_address
 from zapd.model.timetable import check_cron
 
 _NUMBER_UNIT = re.compile(r"^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$")
@@ -91,8 +91,13 @@ def _listen(value: str) -> str:
 
 
 def _redis_url(value: str) -> str:
-    if value != "embedded":
-        redis_address(value)
+    try:
+        known = value == "embedded" or (urlsplit(value).scheme in ("redis", "rediss", "unix") and "://" in value)
+        known = known and (urlsplit(value).port or 0) >= 0  # reading a port that is no number raises
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError('should be "embedded", redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH')
     return value
 
 

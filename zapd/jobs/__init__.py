@@ -1,1 +1,1 @@
-"""The queue engine on Redis streams. The only package that speaks to Redis."""
+"""The queue engine on Redis streams. The only package that imports redis."""

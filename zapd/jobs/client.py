@@ -1,243 +1,129 @@
-"""The connection to Redis: any number of commands under way at once on one socket, none ever sent twice.
-
-Redis answers in the order of the questions and works on one at a time, so one socket serves as well as a pool, and a
-caller that is canceled costs nothing: his answer finds nobody. Packing and parsing are hiredis's.
-
-Why not redis-py: the queues need five commands of one server. It took most of the time of a call, it sends a command
-again whose answer was late, and its import is 4.5 MB of every idle daemon.
-"""
+"""Connections to Redis, set up so that nothing is ever sent twice behind our back."""
 
 import asyncio
-import ssl
-from collections import deque
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
 import hiredis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from zapd.config.address import RedisAddress, redis_address
-from zapd.errors import Unavailable
-
-Part = str | bytes | int | float
-_NOT_YET = object()  # hiredis's answer while there is no whole one
-#: First words of errors that are about the server and not about the command: it is as good as away.
-_NOT_SERVING = ("LOADING", "READONLY", "MASTERDOWN", "NOAUTH", "WRONGPASS", "NOREPLICAS")
-
-
-class Away(Unavailable):
-    """Redis does not answer. Whether a command that was sent took effect is not known."""
+_BUFFERED = 1 << 16  # bytes in the kernel's way up to which a command is written without waiting
 
 
-class Refused(Unavailable):
-    """Redis answered with an error; the command had no effect."""
+class _Quick(AbstractConnection):
+    """Packs with hiredis and writes at once.
+
+    redis-py has asyncio connections pack in Python, argument by argument, and makes a task for each command, to limit
+    the time of a write that hardly ever waits.
+    """
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The bytes of a command, in one piece. A first argument such as `CONFIG SET` is two."""
+        name, *rest = args
+        words = name.split() if isinstance(name, str) and " " in name else (name,)
+        return [hiredis.pack_command((*words, *rest))]
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        writer = self._writer
+        late = check_health and asyncio.get_running_loop().time() > self.next_health_check
+        if late or writer is None or not isinstance(command, list) or _is_stuck(writer.transport):
+            await super().send_packed_command(command, check_health)
+        else:
+            writer.writelines(command)  # should the connection be gone: the answer's reader finds out
 
 
-class NoScript(Refused):
-    """It does not hold the script of that digest."""
+def _is_stuck(transport: asyncio.WriteTransport) -> bool:
+    return transport.is_closing() or transport.get_write_buffer_size() > _BUFFERED
 
 
-class Redis:
-    """One server. Opened by the first command, and anew by the next one after it was lost."""
+class _Tcp(_Quick, Connection):
+    pass
 
-    def __init__(self, *, address: RedisAddress, name: str, timeout: float) -> None:
-        self._address = address
-        self._name = name
-        self._timeout = timeout
-        self._line: _Line | None = None
-        self._opening: asyncio.Task[_Line] | None = None
 
-    async def execute(self, *command: Part) -> Any:
-        """The answer, as Redis sends it: ints, bytes, lists and None. Raises Away or Refused."""
-        line = self._line
-        if line is None or line.lost:
-            line = await self._opened()
-        if line.full:
-            await line.room.wait()
-        return await line.ask(command)
+class _Tls(_Quick, SSLConnection):
+    pass
 
-    async def info(self, section: str) -> dict[str, str]:
-        """What the server tells of itself. Raises Away or Refused."""
-        text: bytes = await self.execute("INFO", section)
-        pairs = (line.partition(":") for line in text.decode(errors="replace").splitlines())
-        return {name: value for name, colon, value in pairs if colon}
 
-    async def time(self) -> float:
-        """The server's clock, seconds since 1970. Raises Away or Refused."""
-        seconds, micros = await self.execute("TIME")
-        return int(seconds) + int(micros) / 1e6
+class _Unix(_Quick, UnixDomainSocketConnection):
+    pass
 
-    async def close(self) -> None:
-        """Close the connection. A later command opens it again."""
-        opening, self._opening = self._opening, None
-        if opening:
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
-        line, self._line = self._line, None
-        if line:
-            line.close("closed here")
 
-    async def _opened(self) -> "_Line":
-        """All who come meanwhile wait for one attempt; it goes on when the first of them is canceled."""
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._open(), name=f"redis:{self._name}")
-            self._opening.add_done_callback(self._was_opened)
-        return await asyncio.shield(self._opening)
+_QUICK: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _Tcp,
+    SSLConnection: _Tls,
+    UnixDomainSocketConnection: _Unix,
+}
 
-    def _was_opened(self, task: asyncio.Task["_Line"]) -> None:
-        self._opening = None
-        if not task.cancelled() and not task.exception():
-            self._line = task.result()
 
-    async def _open(self) -> "_Line":
+class Connections(BlockingConnectionPool):
+    """A pool that callers wait for, and that a canceled caller costs nothing.
+
+    redis-py's own takes a lock to give a connection back: a task that is canceled there keeps the connection for
+    ever, and one that is canceled while it waits may swallow the wake-up of the next. Here the way back awaits nothing.
+    """
+
+    def __init__(self, max_connections: int = 50, timeout: float | None = 20, **kwargs: Any) -> None:
+        super().__init__(max_connections=max_connections, timeout=timeout, **kwargs)
+        self.connection_class = _QUICK[self.connection_class]
+        self._slots = asyncio.Semaphore(max_connections)
+
+    async def execute(self, *command: str | bytes | int | float) -> Any:
+        """The server's answer to a command, as it comes: the way of a client without what it does besides."""
+        connection = await self.get_connection()
         try:
-            async with asyncio.timeout(self._timeout):
-                line = await self._connect()
-                try:
-                    for command in _greetings(self._address, self._name):
-                        await line.ask(command)
-                except BaseException:
-                    line.close("not opened")
-                    raise
-                return line
-        except TimeoutError as error:
-            raise Away(f"no connection within {self._timeout:g} s") from error
-        except OSError as error:  # also of TLS and of looking up the name
-            raise Away(str(error)) from error
-        except Refused as error:  # a wrong password, an unknown database
-            raise Away(str(error)) from error
+            await connection.send_command(*command)
+            return await connection.read_response()
+        finally:
+            self._give_back(connection)
 
-    async def _connect(self) -> "_Line":
-        loop = asyncio.get_running_loop()
-        address = self._address
-
-        def made() -> _Line:
-            return _Line(loop, self._timeout)
-
-        if address.path:
-            _, line = await loop.create_unix_connection(made, address.path)
+    async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
+        """A connection that is ready. Raises ConnectionError when none became free in time."""
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout(self.timeout):
+                    await self._slots.acquire()
+            except TimeoutError as error:
+                raise RedisConnectionError("all connections are busy") from error
         else:
-            tls = _tls(address) if address.tls else None
-            _, line = await loop.create_connection(made, address.host, address.port, ssl=tls)
-        return line
-
-
-class _Line(asyncio.Protocol):
-    """One socket. Answers come in the order of the questions."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self.lost = False
-        self.full = False  #: more is written than goes out: wait for `room`
-        self.room = asyncio.Event()
-        self._loop = loop
-        self._timeout = timeout
-        self._reader = hiredis.Reader(notEnoughData=_NOT_YET, replyError=_refusal)
-        self._asked: deque[tuple[asyncio.Future[Any], float]] = deque()  # with the time until which to wait
-        self._watch: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport
-
-    def ask(self, command: tuple[Part, ...]) -> asyncio.Future[Any]:
-        """Send a command; the future gets its answer."""
-        if self.lost:
-            raise Away("the connection is lost")
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._asked.append((answer, self._loop.time() + self._timeout))
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows tuples of one part
-        if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout, self._look)
-        return answer
-
-    def close(self, why: str) -> None:
-        """Whoever waits hears why."""
-        if self.lost:
-            return
-        self.lost = True
-        self.room.set()
-        if self._watch:
-            self._watch.cancel()
-        self._transport.abort()
-        for answer, _ in self._asked:
-            if not answer.done():
-                answer.set_exception(Away(why))
-        self._asked.clear()
-
-    # --- called by the loop ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.close(f"the connection was lost: {exc or 'closed by Redis'}")
-
-    def pause_writing(self) -> None:
-        self.full = True
-        self.room.clear()
-
-    def resume_writing(self) -> None:
-        self.full = False
-        self.room.set()
-
-    def data_received(self, data: bytes) -> None:
-        gets: Callable[[], Any] = self._reader.gets
+            await self._slots.acquire()  # at once
+        connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
         try:
-            self._reader.feed(data)
-            while (answer := gets()) is not _NOT_YET:
-                self._answer(answer)
-        except hiredis.ProtocolError as error:
-            self.close(f"not an answer of Redis: {error}")
+            await self.ensure_connection(connection)
+        except BaseException:
+            self._give_back(connection)
+            raise
+        return connection
 
-    def _answer(self, answer: Any) -> None:
-        if not self._asked:  # lost meanwhile, or it talks unasked: then no answer can be told from another any more
-            self.close("an answer without a question")
-            return
-        waiting, _ = self._asked.popleft()
-        if waiting.done():
-            return  # canceled
-        if isinstance(answer, Unavailable):
-            waiting.set_exception(answer)
-            if isinstance(answer, Away):
-                self.close(str(answer))
-        else:
-            waiting.set_result(answer)
+    async def release(self, connection: AbstractConnection) -> None:
+        """It is free again."""
+        self._give_back(connection)
 
-    def _look(self) -> None:
-        """Whether the oldest question has waited for too long; all behind it would too."""
-        self._watch = None
-        if not self._asked:
-            return
-        until = self._asked[0][1]
-        if until <= self._loop.time():
-            self.close(f"no answer within {self._timeout:g} s")
-        else:
-            self._watch = self._loop.call_at(until, self._look)
+    def _give_back(self, connection: AbstractConnection) -> None:
+        self._in_use_connections.remove(connection)
+        self._available_connections.append(connection)
+        self._slots.release()
 
 
-def connect(url: str, *, name: str, timeout: float = 3.0) -> Redis:
-    """A client. `name` shows in CLIENT LIST; `timeout` (seconds) is for connecting and for each answer."""
-    return Redis(address=redis_address(url), name=name, timeout=timeout)
+def connect(url: str, *, name: str, connections: int = 16, timeout: float = 3.0) -> Redis:
+    """A client. `name` shows in CLIENT LIST; `timeout` (seconds) is for connecting and for each answer.
 
-
-def _greetings(address: RedisAddress, name: str) -> list[tuple[Part, ...]]:
-    greetings: list[tuple[Part, ...]] = []
-    if address.password:
-        user = (address.username,) if address.username else ()
-        greetings.append(("AUTH", *user, address.password))
-    if address.database:
-        greetings.append(("SELECT", address.database))
-    return [*greetings, ("CLIENT", "SETNAME", name)]
-
-
-def _tls(address: RedisAddress) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=address.ca_file or None)
-    context.check_hostname = address.check_hostname and address.verify
-    context.verify_mode = ssl.CERT_REQUIRED if address.verify else ssl.CERT_NONE
-    if address.cert_file:
-        context.load_cert_chain(address.cert_file, address.key_file or None)
-    return context
-
-
-def _refusal(text: str) -> Unavailable:
-    """hiredis makes the answer of it that an error is."""
-    word = text.partition(" ")[0]
-    if word == "NOSCRIPT":
-        return NoScript(text)
-    return Away(text) if word in _NOT_SERVING or text.startswith("ERR max number of clients") else Refused(text)
+    Retries are off: redis-py would send a timed-out command again, and one XADD would give two entries. Callers
+    repeat what is idempotent themselves. A caller waits when all connections are busy.
+    """
+    pool = Connections.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeout,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        health_check_interval=15,
+        client_name=name,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        protocol=2,
+    )
+    return Redis.from_pool(pool)  # closing the client closes the pool

@@ -18,8 +18,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from zapd.errors import ConfigError, Unavailable
+from zapd.errors import ConfigError
 from zapd.jobs.client import connect
 
 log = structlog.get_logger("zapd.redis")
@@ -191,13 +193,13 @@ class EmbeddedRedis:
             self._pid, self._answered = None, False
 
     async def _ask_pid(self) -> int | None:
-        client = connect(self.url, name="zapd:probe", timeout=1.0)
+        client: Redis = connect(self.url, name="zapd:probe", connections=1, timeout=1.0)
         try:
             return int((await client.info("server"))["process_id"])
-        except Unavailable:
+        except (RedisError, OSError):
             return None
         finally:
-            await client.close()
+            await client.aclose()
 
     async def _gone(self, pid: int, within: float) -> bool:
         end = time.monotonic() + within

@@ -1,6 +1,9 @@
 """Notices that Redis lost data: it restarted, failed over, was flushed or restored. SQL then puts the jobs back."""
 
-from zapd.jobs.client import Redis
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from zapd.errors import Unavailable
 
 
 class Epoch:
@@ -15,8 +18,12 @@ class Epoch:
 
     async def lost(self) -> bool:
         """Whether jobs may be gone since the last call; the first call only looks. Raises Unavailable."""
-        self._made += await self._redis.execute("SET", self._key, f"{self._mark}:{self._made}", "NX") is not None
-        mark = await self._redis.execute("GET", self._key)
-        now: tuple[object, str] = (mark, (await self._redis.info("server"))["run_id"])
+        try:
+            self._made += bool(await self._redis.set(self._key, f"{self._mark}:{self._made}", nx=True))
+            mark = await self._redis.get(self._key)
+            server = await self._redis.info("server")
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis: {error}") from error
+        now: tuple[object, str] = (mark, str(server["run_id"]))
         before, self._seen = self._seen, now
         return before is not None and before != now

@@ -2,13 +2,18 @@
 
 import hashlib
 import time
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any
 
 import structlog
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from zapd.errors import Unavailable
-from zapd.jobs.client import Away, NoScript, Redis, Refused
+from zapd.jobs.client import Connections
 from zapd.jobs.keys import PREFIX, key, of_all
 from zapd.jobs.metrics import JobMetrics
 
@@ -30,7 +35,10 @@ class Scripts:
 
     def __init__(self, *, client: Redis, metrics: JobMetrics, prefix: str = PREFIX) -> None:
         self._client = client
-        self._execute = client.execute
+        pool = client.connection_pool
+        self._execute: Callable[..., Awaitable[Any]] = (
+            pool.execute if isinstance(pool, Connections) else client.execute_command
+        )
         self._metrics = metrics
         self._prefix = prefix
         self._limits = of_all(prefix)
@@ -48,26 +56,31 @@ class Scripts:
             digest, source = self._loaded.get(name) or await self._load(name)
             try:
                 answer = await self._execute("EVALSHA", digest, *keys, *args)
-            except NoScript:
+            except NoScriptError:
                 answer = await self._execute("EVAL", source, *keys, *args)
-        except Away as error:
-            self._metrics.redis_failed()
-            self._loaded.clear()  # it may come back as another version
-            raise Unavailable(f"Redis, {name}: {error}", told="Redis does not answer at the moment") from error
-        except Refused as error:
-            log.error("redis.script_failed", script=name, error=str(error)[:300])
-            told = f"Redis could not do this ({name}); zapd's log says why"
-            raise ScriptFailed(f"Redis, {name}: {error}", told=told) from error
+        except RedisError as error:
+            raise self._unavailable(name, error) from error
+        except OSError as error:
+            raise self._unavailable(name, RedisConnectionError(str(error))) from error
         self._metrics.redis_answered(name, time.perf_counter() - started)
         return answer
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._client.aclose()
+
+    def _unavailable(self, name: str, error: RedisError) -> Unavailable:
+        message = f"Redis, {name}: {type(error).__name__}: {error}"
+        if isinstance(error, RedisConnectionError | RedisTimeoutError):
+            self._metrics.redis_failed()
+            self._loaded.clear()  # it may come back as another version
+            return Unavailable(message, told="Redis does not answer at the moment")
+        log.error("redis.script_failed", script=name, error=str(error)[:300])
+        return ScriptFailed(message, told=f"Redis could not do this ({name}); zapd's log says why")
 
     async def _load(self, name: str) -> tuple[str, str]:
         server = await self._client.info("server")
-        source = script(name, shebang=int(server["redis_version"].partition(".")[0]) >= _SHEBANG_SINCE)
+        source = script(name, shebang=int(str(server["redis_version"]).split(".", maxsplit=1)[0]) >= _SHEBANG_SINCE)
         loaded = (hashlib.sha1(source.encode()).hexdigest(), source)
         self._loaded[name] = loaded
         return loaded

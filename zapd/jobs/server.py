@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from zapd.jobs.client import Redis, connect
+from zapd.errors import Unavailable
+from zapd.jobs.client import connect
 from zapd.jobs.metrics import JobMetrics
 
 log = structlog.get_logger("zapd.jobs")
@@ -25,13 +28,16 @@ class RedisServer:
 
         The clock matters because due times are ours and the scripts compare them with the time of Redis.
         """
-        memory = await self._redis.info("memory")
-        before = self._now_ms()
-        its = await self._redis.time()
-        after = self._now_ms()
-        self._look_at_policy(memory.get("maxmemory_policy", "noeviction"))
+        try:
+            memory = await self._redis.info("memory")
+            before = self._now_ms()
+            seconds, micros = await self._redis.time()
+            after = self._now_ms()
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis: {error}") from error
+        self._look_at_policy(str(memory.get("maxmemory_policy", "noeviction")))
         self._metrics.redis_memory = int(memory["used_memory"])
-        self._metrics.redis_skew = its - (before + after) / 2000
+        self._metrics.redis_skew = seconds + micros / 1e6 - (before + after) / 2000
 
     def _look_at_policy(self, policy: str) -> None:
         """Say it once when Redis may throw jobs away to make room. SQL would put them back, but late and twice."""
@@ -55,18 +61,20 @@ class Facts:
 
 async def facts_of(url: str) -> Facts:
     """Ask the server there. Raises Unavailable."""
-    redis = connect(url, name="zapd:doctor")
+    redis: Redis = connect(url, name="zapd:doctor", connections=1)
     try:
-        time = await redis.time()
+        seconds, micros = await redis.time()
         found = {**await redis.info("server"), **await redis.info("memory"), **await redis.info("persistence")}
+    except (RedisError, OSError) as error:
+        raise Unavailable(str(error)) from error
     finally:
-        await redis.close()
+        await redis.aclose()
     return Facts(
-        version=found.get("valkey_version") or found["redis_version"],
-        time=time,
-        policy=found.get("maxmemory_policy", "noeviction"),
+        version=str(found.get("valkey_version") or found["redis_version"]),
+        time=seconds + micros / 1e6,
+        policy=str(found.get("maxmemory_policy", "noeviction")),
         used=int(found["used_memory"]),
         limit=int(found.get("maxmemory", 0)),
-        aof=found.get("aof_enabled") == "1",
+        aof=bool(int(found.get("aof_enabled", 0))),
         aof_broken=found.get("aof_last_write_status", "ok") != "ok",
     )

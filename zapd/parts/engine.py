@@ -51,7 +51,7 @@ class Engine:
             self.embedded = EmbeddedRedis(directory=config.state.dir / "redis", binary=config.redis.binary or None)
             url = self.embedded.url
         self.commands = connect(url, name="zapd:commands")
-        self._beats = connect(url, name="zapd:heartbeat")
+        self._beats = connect(url, name="zapd:heartbeat", connections=1)
         self.metrics = JobMetrics(registry=basis.registry, queues=list(config.queues))
         self.broker = self._broker(basis)
         self.broker.limit_all(shared_of(config.jobs))
@@ -201,5 +201,5 @@ class Engine:
 
     async def close(self) -> None:
         """Close the connections to Redis."""
-        await self.commands.close()
-        await self._beats.close()
+        await self.commands.aclose()
+        await self._beats.aclose()

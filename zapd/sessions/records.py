@@ -57,7 +57,7 @@ class Records:
             return known[1]
         connection = await self._connections.get(tenant, connection_id)
         self._known.pop((tenant, connection_id), None)
-        if connection is not None:
+        if connection is not None and connection.state is not SessionState.CLOSED:  # those only become more and more
             self._known[tenant, connection_id] = (time.monotonic(), connection)
         return connection
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis
 
 from zapd.jobs.broker import Broker
 from zapd.jobs.claim import Claimed, Ending, Finished
@@ -42,11 +41,10 @@ class Engine:
     """`broker` is daemon a's; `another` gives those of other daemons."""
 
     def __init__(self, url: str, *queues: QueueSettings) -> None:
-        self.redis: Any = Redis.from_url(url)  # for a look beside ours; its types are unions of every reply there is
-        self.client = connect(url, name="test")
+        self.redis: Any = connect(url, name="test")  # its types are unions of every reply there is
         self.queues = queues or (settings(),)
         self.metrics = JobMetrics(registry=CollectorRegistry(), queues=[queue.name for queue in self.queues])
-        self.scripts = Scripts(client=self.client, metrics=self.metrics)
+        self.scripts = Scripts(client=self.redis, metrics=self.metrics)
         self.ready: list[str] = []  #: queues that got something new to claim
         self.broker = self.another("a")
         self.dead: list[tuple[str, str, str]] = []
@@ -63,7 +61,7 @@ class Engine:
         self.broker = self.another("a")
 
     def another(self, node: str, boot: str = "1", **given: float) -> Broker:
-        scripts = Scripts(client=self.client, metrics=self.metrics)
+        scripts = Scripts(client=self.redis, metrics=self.metrics)
         return Broker(
             scripts=scripts,
             heartbeats=scripts,
@@ -122,7 +120,6 @@ class Engine:
         for pool in self._pools:
             await pool.drain(0)
         await self.redis.aclose()
-        await self.client.close()
 
     async def _died(self, job: Job, reason: str, error: str) -> None:
         self.dead.append((job.id, reason, error))

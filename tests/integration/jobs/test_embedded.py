@@ -39,7 +39,7 @@ async def server_pid(server: EmbeddedRedis) -> int:
     try:
         return int((await client.info("server"))["process_id"])
     finally:
-        await client.close()
+        await client.aclose()
 
 
 def alive(pid: int) -> bool:
@@ -56,10 +56,9 @@ def alive(pid: int) -> bool:
 async def test_it_keeps_its_data_in_a_private_place_and_ends_with_us(start: Start, tmp_path: Path) -> None:
     server = await start()
     client = connect(server.url, name="test")
-    await client.execute("SET", "a", "1")
-    flat = [part.decode() for part in await client.execute("CONFIG", "GET", "*")]
-    settings = dict(zip(flat[0::2], flat[1::2], strict=True))
-    await client.close()
+    await client.set("a", "1")
+    settings = await client.config_get("*")
+    await client.aclose()
     pid = await server_pid(server)
     assert (settings["appendonly"], settings["maxmemory-policy"], settings["port"]) == ("yes", "noeviction", "0")
     assert (tmp_path / "s").stat().st_mode & 0o077 == 0
@@ -70,8 +69,8 @@ async def test_it_keeps_its_data_in_a_private_place_and_ends_with_us(start: Star
     assert not alive(pid)
     again = await start()
     client = connect(again.url, name="test")
-    assert await client.execute("GET", "a") == b"1"
-    await client.close()
+    assert await client.get("a") == b"1"
+    await client.aclose()
 
 
 async def test_it_comes_back_after_a_kill(start: Start) -> None:

@@ -10,7 +10,7 @@ from zapd.jobs.epoch import Epoch
 
 
 def epoch(engine: Engine, mark: str = "a") -> Epoch:
-    return Epoch(redis=engine.client, prefix="t", mark=mark)
+    return Epoch(redis=engine.redis, prefix="t", mark=mark)
 
 
 async def test_the_first_look_and_quiet_ones_find_nothing(engine: Engine) -> None:
@@ -59,4 +59,4 @@ async def test_a_redis_that_was_never_there_is_unavailable() -> None:
     redis = connect("unix:///nowhere.sock", name="test")
     with pytest.raises(Unavailable):
         await Epoch(redis=redis, prefix="t", mark="a").lost()
-    await redis.close()
+    await redis.aclose()

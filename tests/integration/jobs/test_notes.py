@@ -18,7 +18,7 @@ from zapd.jobs.upkeep import Upkeep
 
 
 def notes(engine: Engine) -> Notes:
-    return Notes(scripts=Scripts(client=engine.client, metrics=engine.metrics), now_ms=lambda: 1_750_000_000_000)
+    return Notes(scripts=Scripts(client=engine.redis, metrics=engine.metrics), now_ms=lambda: 1_750_000_000_000)
 
 
 async def test_the_newest_progress_and_the_last_lines_are_kept(engine: Engine) -> None:
@@ -67,7 +67,7 @@ async def test_while_redis_is_away_they_are_dropped(engine: Engine) -> None:
     await told.send()
     with pytest.raises(Unavailable):
         await told.of(QUEUE, "job_1")
-    await lost.close()
+    await lost.aclose()
 
 
 async def test_a_job_that_runs_is_stopped_and_is_no_dead_letter(engine: Engine) -> None:
@@ -129,7 +129,7 @@ async def test_upkeep_hands_on_what_is_to_be_stopped(engine: Engine) -> None:
 
 
 async def test_upkeep_stops_also_when_a_cancel_is_swallowed(engine: Engine) -> None:
-    for _ in range(10):  # clients of Redis have lost one in ten that came with an answer
+    for _ in range(10):  # redis-py loses about one in ten that comes with an answer
         upkeep = Upkeep(
             broker=engine.broker, metrics=engine.metrics, random=lambda: 0.0, beat_every=0.001, sweep_every=0.001
         )

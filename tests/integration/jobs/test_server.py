@@ -14,13 +14,13 @@ async def test_a_redis_that_may_evict_is_told_once(redis_url: str, policy: str, 
     client = connect(redis_url, name="test")
     metrics = JobMetrics(registry=CollectorRegistry(), queues=[])
     server = RedisServer(redis=client, metrics=metrics, now_ms=lambda: 0)
-    await client.execute("CONFIG", "SET", "maxmemory-policy", policy)
+    await client.config_set("maxmemory-policy", policy)
     try:
         with capture_logs() as logs:
             await server.look()
             await server.look()
     finally:
-        await client.execute("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        await client.close()
+        await client.config_set("maxmemory-policy", "noeviction")
+        await client.aclose()
     assert [line["policy"] for line in logs if line["event"] == "redis.may_evict"] == [policy] * said
     assert metrics.redis_memory > 0

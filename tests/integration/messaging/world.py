@@ -228,7 +228,7 @@ class World:
             "rows": self.outbox_rows,
             "broker": self.engine.broker,
             "on_dead": lambda job, reason, error: self.sender.dead(job, reason, error),
-            "lost_data": Epoch(redis=self.engine.client, prefix="zapd1", mark=os.urandom(8).hex()).lost,
+            "lost_data": Epoch(redis=self.engine.redis, prefix="zapd1", mark=os.urandom(8).hex()).lost,
             "on_lost": self._noop,
             "now_ms": self.clock.now_ms,
         }
