@@ -708,3 +708,37 @@ async def test_claims_that_came_back_with_an_old_state_of_redis_are_found(engine
 
     await eventually(lambda: len(engine.over) == 2)
     assert engine.over == [held.jobs[0].job.id, behind.id]
+
+
+async def test_a_job_that_is_late_takes_no_younger_one_with_it(engine: Engine) -> None:
+    engine.configure(settings(timeout=0.2, attempts=1))
+    release = asyncio.Event()
+
+    async def handler(job: Job) -> Outcome:
+        await release.wait()
+        return Done()
+
+    pool = engine.pool(handler)
+    await engine.broker.enqueue([engine.job("late")])
+    pool.start((await engine.broker.claim(QUEUE, 1)).jobs)
+    pool.configure(settings(timeout=30.0, attempts=1))
+    await engine.broker.enqueue([engine.job("young")])
+    pool.start((await engine.broker.claim(QUEUE, 1)).jobs)
+
+    await eventually(lambda: engine.dead == [("late", "attempts", "timeout after 0.2 s")])
+    release.set()
+
+    await eventually(lambda: not pool.held())
+    assert engine.metrics.queues[QUEUE].outcomes["done"] == 1
+
+
+async def test_a_handler_says_how_long_to_wait_at_least(engine: Engine) -> None:
+    engine.configure(settings(backoff=0.001))
+    await engine.dispatch(engine.pool(Recorder(Retry("busy", after=3600))))
+    await engine.broker.enqueue([engine.job("later")])
+
+    await eventually(lambda: engine.metrics.queues[QUEUE].outcomes["retry"])
+
+    seconds, micros = await engine.redis.time()
+    due = await engine.redis.zscore(key(QUEUE, "d"), "later")
+    assert due - (seconds * 1000 + micros / 1000) > 3_500_000
