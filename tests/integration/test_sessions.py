@@ -592,3 +592,14 @@ async def test_a_connection_is_remembered_and_a_change_here_is_seen_at_once(desk
     assert found is not None
     assert found.state is T.CLOSING
     assert desk.wires.capabilities(found) == {"text", "pair"}
+
+
+async def test_a_closed_connection_is_not_kept_in_memory(desk: Desk) -> None:
+    """They only become more and more."""
+    await desk.up()
+    await desk.sessions.close("default", "con_1")
+    await desk.run("session:close")
+    found = await desk.wires.find("default", "con_1")
+    assert found is not None
+    assert found.state is T.CLOSED
+    assert desk.sessions._records.remembered("default", "con_1") is None
