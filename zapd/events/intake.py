@@ -109,12 +109,9 @@ class Intake:
     async def _before(self, own: OwnEvent, new: NewEvent) -> Accepted:
         """What came first under this key or id. Raises Conflict when it was something else."""
         self._metrics.accepted["duplicate"].inc()
-        if own.idempotency_key is not None:
-            first = await self._idempotency.get(own.tenant, SCOPE, own.idempotency_key)
-            if first is not None and first.fingerprint != own.fingerprint:
-                raise Conflict("this Idempotency-Key came before with another body")
-            if first is not None:
-                return Accepted(id=orjson.loads(first.response)["id"], repeated=True)
+        first = await self._idempotency.answer(own.tenant, SCOPE, own.idempotency_key, own.fingerprint)
+        if first is not None:
+            return Accepted(id=orjson.loads(first)["id"], repeated=True)
         event = await self._events.get(own.tenant, new.event.id)
         if event is None or event.type != own.type or not (event.erased or _same_data(event.payload, own.data)):
             raise Conflict(f"event {new.event.id} exists already, with something else in it")

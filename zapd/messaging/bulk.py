@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from zapd.errors import Conflict, FieldError, InvalidInput
+from zapd.errors import FieldError, InvalidInput
 from zapd.messaging.accounts import Commit
 from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.submit import Prepared, Submit
@@ -109,15 +109,9 @@ class Bulk:
         return await self._prepare(item)
 
     async def _first_answer(self, request: BulkRequest) -> list[Result] | None:
-        if request.idempotency_key is None:
-            return None
-        first = await self._idempotency.get(request.tenant, _scope(request), request.idempotency_key)
-        if first is None:
-            return None
-        if first.fingerprint != request.fingerprint:
-            raise Conflict("this Idempotency-Key came before with another body")
-        answered: list[Result] = orjson.loads(first.response)
-        return answered
+        key = request.idempotency_key
+        first = await self._idempotency.answer(request.tenant, _scope(request), key, request.fingerprint)
+        return None if first is None else list[Result](orjson.loads(first))
 
 
 def _scope(request: BulkRequest) -> str:

@@ -248,14 +248,9 @@ class Messaging:
 
     async def _first_answer(self, request: Submit) -> Submitted | None:
         """What the first request with this key got. Raises Conflict when it was another one."""
-        if request.idempotency_key is None:
-            return None
-        first = await self._idempotency.get(request.tenant, _scope(request), request.idempotency_key)
-        if first is None:
-            return None
-        if first.fingerprint != request.fingerprint:
-            raise Conflict("this Idempotency-Key came before with another body")
-        return Submitted(**orjson.loads(first.response), repeated=True)
+        key = request.idempotency_key
+        first = await self._idempotency.answer(request.tenant, _scope(request), key, request.fingerprint)
+        return None if first is None else Submitted(**orjson.loads(first), repeated=True)
 
     # --- what a person may do ---
 

@@ -166,9 +166,9 @@ async def test_an_insert_that_meets_a_row_has_no_row_and_changes_nothing(
 
     assert [row is not None for row in rows] == [True, False, False, False, False]
     assert await outbox.count() == 1
-    first = await store.get(TENANT, "send:con_1", "key-1")
-    assert first is not None
-    assert first.response == b"0"
+    assert await store.answer(TENANT, "send:con_1", "key-1", b"f") == b"0"
+    with pytest.raises(Conflict, match="another body"):
+        await store.answer(TENANT, "send:con_1", "key-1", b"g")
 
 
 async def test_a_cancelled_callers_change_is_committed(database: Database, outbox: OutboxStore) -> None:

@@ -51,7 +51,7 @@ async def test_neither_message_nor_job_is_there_when_one_of_them_is_refused(worl
         await world.submit(message_id="msg_mine", idempotency_key="k", fingerprint=b"f")
 
     assert await world.jobs(SEND) == []
-    assert await world.idempotency.get("default", "send:con_1", "k") is None  # the key can be used again
+    assert await world.idempotency.answer("default", "send:con_1", "k", b"f") is None  # the key can be used again
 
 
 async def test_connections_of_two_tenants_with_one_id_have_two_lanes(world: World) -> None:
