@@ -11,7 +11,7 @@ from zapd.events.email import Mailer, MailFailed
 from zapd.events.envelope import Envelopes, context_of
 from zapd.events.listeners import ListenerFailed, Listeners
 from zapd.events.standing import Standing
-from zapd.events.targets import KEPT_ANSWER, CallFailed, Targets, body_of
+from zapd.events.targets import KEPT_ANSWER, Targets, body_of
 from zapd.jobs.job import Job
 from zapd.model.webhook import Category, Event
 from zapd.store.commands import Change
@@ -77,19 +77,14 @@ class Doers:
             return Effect("handed to the endpoint", changes, jobs)
         body, kind = body_of(payload)
         ours = {"Idempotency-Key": doing.row.id, "X-Zapd-Event": doing.event.type, "X-Zapd-Event-Id": doing.event.id}
-        try:
-            answer = await self._targets.call(
-                doing.row.tenant,
-                doing.row.place,
-                payload["method"],
-                payload["path"],
-                body=None if payload["method"] == "GET" else body,
-                headers={**kind, **ours, **payload["headers"]},
-            )
-        except CallFailed as error:
-            raise ActionFailed(
-                str(error), after=error.after, final=error.final, counts=error.counts, answer=error.answer
-            ) from None
+        answer = await self._targets.call(
+            doing.row.tenant,
+            doing.row.place,
+            payload["method"],
+            payload["path"],
+            body=None if payload["method"] == "GET" else body,
+            headers={**kind, **ours, **payload["headers"]},
+        )
         return Effect(str(answer.status), answer=answer.body[:KEPT_ANSWER])
 
     async def send(self, doing: Doing) -> Effect:
@@ -132,10 +127,7 @@ class Doers:
     async def notify(self, doing: Doing) -> Effect:
         """A Slack incoming webhook."""
         body = orjson.dumps({"text": doing.payload["text"]})
-        try:
-            await self._post(doing.row.tenant, self._unseal(doing.payload["url"]), body)
-        except CallFailed as error:
-            raise ActionFailed(str(error), after=error.after, final=error.final) from None
+        await self._post(doing.row.tenant, self._unseal(doing.payload["url"]), body)
         return Effect("posted")
 
     async def enqueue(self, doing: Doing) -> Effect:

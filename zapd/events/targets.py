@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from zapd.config.hub import TargetSpec
-from zapd.errors import ZapdError
+from zapd.events.acting import ActionFailed
 from zapd.events.breaker import Breaker
 from zapd.events.metrics import HubMetrics
 from zapd.events.registry import Registry
@@ -37,26 +37,8 @@ IDLE_CONNECTION = 15.0  #: seconds
 Take = Callable[[str], float]
 
 
-class CallFailed(ZapdError):
-    """The target did not take it. `after` is how long to wait (seconds, or None); `final`: trying again cannot help.
-
-    `answer` is the beginning of what it said; the message holds nothing of it, because it stands in logs.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        after: float | None = None,
-        final: bool = False,
-        counts: bool = True,
-        answer: bytes | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.answer = answer
-        self.after = after
-        self.final = final
-        self.counts = counts  #: False: no attempt is burnt, it was not even tried
+class CallFailed(ActionFailed):
+    """The target did not take it. `answer` is the beginning of what it said; the message holds nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
