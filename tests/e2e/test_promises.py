@@ -264,6 +264,11 @@ async def test_promise_5_crashes_have_their_own_counter_and_the_third_is_poison(
         for failpoint in ("send.claimed", "send.claimed", ""):
             await killed_at(daemon, failpoint)
         await reaches(daemon, message["id"], "dlq")
+
+        async def ended() -> bool:  # Redis hears of a death after SQL
+            return bool((await daemon.call("GET", f"/jobs/{message['job_id']}"))[1]["state"] != "active")
+
+        await eventually(ended)
         _, job = await daemon.call("GET", f"/jobs/{message['job_id']}")
         assert (job["state"], job["reason"], job["attempt"]) == ("dead", "poison", 1)
         await daemon.send(connection, "m1")
