@@ -33,8 +33,9 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+def make(project: Path, *arguments: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}
+    environ["PATH"] = path
     return subprocess.run(
         ["make", *arguments], cwd=project, env=environ, capture_output=True, text=True, check=False, timeout=60
     )
@@ -80,6 +81,20 @@ def test_a_python_that_is_too_old_is_refused_with_the_remedy(project: Path) -> N
     assert done.returncode != 0
     assert "3.11 or newer" in done.stderr
     assert calls(project) == []
+
+
+def test_the_systems_python_is_taken_when_it_will_do(project: Path) -> None:
+    assert make(project, "venv", "SYSTEM_PYTHON=./python").returncode == 0
+    assert calls(project) == ["made", "installed"]
+
+
+def test_else_the_first_python3_is_taken(project: Path) -> None:
+    first = project / "bin" / "python3"
+    first.parent.mkdir()
+    shutil.copy(project / "python", first)
+    path = f"{first.parent}{os.pathsep}{os.environ['PATH']}"
+    assert make(project, "venv", "SYSTEM_PYTHON=/no/such/python", path=path).returncode == 0
+    assert calls(project) == ["made", "installed"]
 
 
 def test_help_lists_every_target(project: Path) -> None:
