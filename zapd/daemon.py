@@ -66,6 +66,9 @@ def run(
         return MISSING_RESOURCE
     try:
         return uvloop.run(Daemon(config=config, reload=reload, on_ready=on_ready, collectors=collectors).run())
+    except Exception:  # a bug of ours: what was accepted is in SQL, and systemd starts it again
+        log.exception("daemon.broken")
+        return BROKEN
     finally:
         os.close(lock)
 

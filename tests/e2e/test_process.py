@@ -48,6 +48,18 @@ async def shows(daemon: Daemon, line: str, value: float) -> None:
     await eventually(there)
 
 
+async def test_a_bug_of_zapds_own_is_in_the_log_and_in_the_exit_code(tmp_path: Path) -> None:
+    broken = "from zapd import cli, daemon; daemon.App = None; raise SystemExit(cli.main())"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", broken, "run", "--state-dir", str(tmp_path)), stdout=asyncio.subprocess.PIPE
+    )
+    log, _ = await process.communicate()
+
+    assert process.returncode == 70
+    assert b'"event":"daemon.broken"' in log
+    assert b"TypeError: 'NoneType' object is not callable" in log
+
+
 # --- signals ---
 
 

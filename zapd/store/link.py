@@ -36,6 +36,7 @@ SQLITE_PRAGMAS = (
 )
 _CACHED_STATEMENTS = 512  # preparing a statement of 64 rows costs more than running it
 AWAY = "the database does not answer at the moment"  #: what callers hear; the drivers' words may hold its address
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})  # a disk that failed, or another file
 _SQLITE_ERROR = 1  # SQLite's code for SQL that is wrong, against SQL that could not run now
 
 
@@ -181,6 +182,8 @@ def _from_sqlite(error: sqlite3.Error) -> Exception:
         return Conflict()
     if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != _SQLITE_ERROR:
         return Unavailable(f"SQLite: {error}", told=AWAY)
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        return Unavailable(f"SQLite: {error}; put a backup in its place", told=AWAY)
     return error
 
 

@@ -120,6 +120,23 @@ async def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> No
         await database.close()
 
 
+async def test_a_file_that_is_not_a_database_or_was_damaged_is_unavailable(tmp_path: Path) -> None:
+    other, damaged = tmp_path / "other.db", tmp_path / "damaged.db"
+    other.write_bytes(b"not a database" * 1000)
+    sound = Database(url=f"sqlite+aiosqlite:///{damaged}")
+    await sound.migrate()
+    await sound.close()
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:200] + b"\xff" * (len(whole) - 200))
+
+    for path, said in ((other, "not a database"), (damaged, "malformed")):
+        database = Database(url=f"sqlite+aiosqlite:///{path}")
+        for call in (database.version, database.migrate):
+            with pytest.raises(Unavailable, match=said):
+                await call()
+        await database.close()
+
+
 def test_sqlite_in_memory_is_refused() -> None:
     with pytest.raises(ConfigError):
         Database(url="sqlite+aiosqlite:///:memory:")
