@@ -27,9 +27,9 @@ venv: .venv/.made ## build .venv from constraints.txt; again when that changed o
 run: venv ## start the daemon on its embedded defaults; Ctrl-C stops it
 	$(BIN)/zapd run
 
-# Two processes, a file of tests in one of them; the seed makes both collect sets in the same order.
+# Two processes, a file of tests in one of them.
 test: venv ## run every test
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: venv ## lint, types, import rules
 	$(BIN)/ruff check $(SOURCES)

@@ -27,7 +27,6 @@ class Preset:
     check: Callable[[SourceSpec, Call, int], None]
     dedup: str = ""  #: where its own id of a call stands: `header:NAME` or JMESPath; empty: none
     type: str = ""  #: the type of event that its calls make; empty: `<source>.received`
-    signed_time: bool = False  #: the signature covers the time, so that a repeat has another one
 
 
 def verify(spec: SourceSpec, call: Call, now: int) -> None:
@@ -190,9 +189,9 @@ PRESETS = {
     "github": Preset(
         _hub_256, dedup="header:X-GitHub-Delivery", type='github.{headers."x-github-event"}.{body.action}'
     ),
-    "stripe": Preset(_stripe, dedup="body.id", type="stripe.{body.type}", signed_time=True),
+    "stripe": Preset(_stripe, dedup="body.id", type="stripe.{body.type}"),
     "shopify": Preset(_shopify, dedup="header:X-Shopify-Webhook-Id", type='shopify.{headers."x-shopify-topic"}'),
-    "standard-webhooks": Preset(_standard, dedup="header:webhook-id", type="{body.type}", signed_time=True),
+    "standard-webhooks": Preset(_standard, dedup="header:webhook-id", type="{body.type}"),
     "hmac": Preset(_generic),
     "api-key": Preset(_api_key),
     "basic": Preset(_basic),

@@ -328,14 +328,10 @@ class Broker:
         self._known(queue)
         return await self._inspector.quarantine(queue, limit)
 
-    async def retry_dead(self, queue: str, job_id: str, priority: int | None = None) -> bool:
-        """A dead job starts anew, with all its attempts. False: it is not dead."""
-        self._known(queue)
-        return bool(await self._call("dead", queue, "retry", job_id, priority or "") == 1)
-
     async def drop_dead(self, queue: str, job_id: str) -> bool:
+        """Forget a dead job: SQL keeps it, or it starts anew. False: it is not dead."""
         self._known(queue)
-        return bool(await self._call("dead", queue, "drop", job_id, "") == 1)
+        return bool(await self._call("drop", queue, job_id) == 1)
 
     async def clean(self, queue: str, *, most_dead: int = _MOST_DEAD) -> tuple[int, int]:
         """Forget completed and dead jobs past their retention. Bounded work per call."""

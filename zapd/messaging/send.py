@@ -26,7 +26,7 @@ from zapd.messaging.people import OPTED_OUT, People
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.spelling import Spelling
 from zapd.messaging.windows import ALWAYS, CLOSED, Windows
-from zapd.model.message import ONLY, Message, MessageStatus, sources
+from zapd.model.message import ONLY, SOURCES, Message, MessageStatus
 from zapd.model.session import OnAmbiguous, SessionState
 from zapd.model.webhook import Severity
 from zapd.store.commands import Change, Row
@@ -97,7 +97,7 @@ class Sender:
         message = await self._messages.get(job.tenant, body["message_id"])
         if message is not None and message.status is S.SENDING:
             return await self._settle(message, expired=expired)
-        if message is not None and message.status in sources(S.EXPIRED):
+        if message is not None and message.status in SOURCES[S.EXPIRED]:
             await self._move(message, S.EXPIRED, "message.expired")
         if message is not None and message.status is S.SENT and message.provider_id is not None:
             await self._receipts.apply_parked(message, message.provider_id)  # if an earlier run died before it did
@@ -140,7 +140,7 @@ class Sender:
     async def dead(self, job: Job, reason: str, error: str) -> None:
         """The job is given up: the message goes to `dlq`, before the job goes to the dead letters."""
         message = await self._messages.get(job.tenant, orjson.loads(job.payload)["message_id"])
-        if message is not None and message.status in sources(S.DLQ):
+        if message is not None and message.status in SOURCES[S.DLQ]:
             await self._move(message, S.DLQ, "message.failed", SendError(reason, error), severity=Severity.ERROR)
 
     async def _claim(self, job: Job, body: dict[str, str], now: int) -> Message | None:
@@ -174,7 +174,7 @@ class Sender:
             message.tenant,
             message.id,
             to=S.SENT,
-            frm=sources(S.SENT),
+            frm=SOURCES[S.SENT],
             at=at,
             whole=False,
             provider_id=result.provider_id,

@@ -16,7 +16,7 @@ from zapd.messaging.accounts import PRIORITY, RETRY_PRIORITY, SEND, Accounts, Co
 from zapd.messaging.enclosed import Enclosing
 from zapd.messaging.metrics import MessageMetrics
 from zapd.model.contact import Contact
-from zapd.model.message import ONLY, RETRYABLE, Direction, Message, MessageStatus, sources
+from zapd.model.message import ONLY, RETRYABLE, SOURCES, Direction, Message, MessageStatus
 from zapd.model.session import Connection, SessionState, key_of
 from zapd.records import record
 from zapd.store.commands import Change
@@ -287,8 +287,8 @@ class Messaging:
     async def cancel(self, tenant: str, message_id: str) -> Message:
         """Take a message back while it waits. Raises NotFound, Conflict when it may have left."""
         message = await self._existing(tenant, message_id)
-        if message.status not in sources(S.CANCELED):
-            raise Conflict(f"a message that is {message.status} cannot be canceled; {_names(sources(S.CANCELED))} can")
+        if message.status not in SOURCES[S.CANCELED]:
+            raise Conflict(f"a message that is {message.status} cannot be canceled; {_names(SOURCES[S.CANCELED])} can")
         now = self._now_ms()
         event = self._announcer.of_message("message.canceled", message, at=now)
         moved = self._messages.moved(tenant, message_id, to=S.CANCELED, frm=ONLY[message.status], at=now)

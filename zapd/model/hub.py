@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from zapd.model.transitions import sources_of
 from zapd.records import record
 
 
@@ -45,6 +46,9 @@ PROGRESS: Mapping[Progress, frozenset[Progress]] = {
     Progress.DONE: frozenset({Progress.PENDING}),  # replayed
     Progress.FAILED: frozenset({Progress.PENDING}),
 }
+
+#: From which an event may come to each one.
+PROGRESS_SOURCES = sources_of(PROGRESS)
 
 
 @record
@@ -107,13 +111,16 @@ class ActionState(StrEnum):
 
 A = ActionState
 
-ACTION: Mapping[ActionState, frozenset[ActionState]] = {
+TRANSITIONS: Mapping[ActionState, frozenset[ActionState]] = {
     A.PENDING: frozenset({A.RETRYING, A.DONE, A.DEAD, A.CANCELED}),
     A.RETRYING: frozenset({A.RETRYING, A.DONE, A.DEAD, A.CANCELED}),
     A.DEAD: frozenset({A.PENDING}),
     A.DONE: frozenset(),
     A.CANCELED: frozenset({A.PENDING}),
 }
+
+#: From which states an action may move to each one.
+SOURCES = sources_of(TRANSITIONS)
 
 OPEN = frozenset({A.PENDING, A.RETRYING})  #: it will still be tried
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 
+from zapd.model.transitions import sources_of
 from zapd.records import record
 
 
@@ -51,6 +52,9 @@ TRANSITIONS: Mapping[MessageStatus, frozenset[MessageStatus]] = {
     S.RECEIVED: frozenset(),
 }
 
+#: From which states a sender may move to each one.
+SOURCES = sources_of(TRANSITIONS)
+
 #: Receipt ranks (wire facts §3.3): a receipt is applied only when it raises the rank.
 RANK: Mapping[MessageStatus, int] = {
     **dict.fromkeys(MessageStatus, 0),
@@ -72,12 +76,6 @@ UNFINISHED = frozenset({S.QUEUED, S.PROCESSING, S.SENDING, S.FAILED})
 
 #: Each state as the only one to move from, for a compare-and-set. Made once: hashing them is a cost per message.
 ONLY: Mapping[MessageStatus, frozenset[MessageStatus]] = {state: frozenset({state}) for state in MessageStatus}
-
-
-@cache
-def sources(to: MessageStatus) -> frozenset[MessageStatus]:
-    """The states from which a sender may move to `to`."""
-    return frozenset(state for state, targets in TRANSITIONS.items() if to in targets)
 
 
 @cache

@@ -5,11 +5,12 @@ from enum import StrEnum
 
 from zapd.model.access import among_tenants
 from zapd.model.pace import NO_LIMITS, Limits
+from zapd.model.transitions import sources_of
 from zapd.records import record
 
 
 class TransportName(StrEnum):
-    """The wire below a session. `zapi` is a known name; a later release brings it."""
+    """The wire below a session."""
 
     SANDBOX = "sandbox"
     CLOUD = "cloud"
@@ -73,10 +74,8 @@ TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
     T.FAILED: frozenset({T.STARTING, T.CLOSING, T.LOGGED_OUT}),
 }
 
-
-def sources(to: SessionState) -> frozenset[SessionState]:
-    """The states from which a session may move to `to`."""
-    return frozenset(state for state, targets in TRANSITIONS.items() if to in targets)
+#: From which states a session may move to each one.
+SOURCES = sources_of(TRANSITIONS)
 
 
 @record

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from zapd.model.transitions import sources_of
 from zapd.records import record
 
 
@@ -70,10 +71,8 @@ TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     D.CANCELED: frozenset({D.PENDING}),
 }
 
-
-def sources(to: DeliveryState) -> frozenset[DeliveryState]:
-    """The states from which a delivery may move to `to`."""
-    return frozenset(state for state, targets in TRANSITIONS.items() if to in targets)
+#: From which states a delivery may move to each one.
+SOURCES = sources_of(TRANSITIONS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

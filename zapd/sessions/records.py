@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from zapd.announce import Announcement, Announcer, iso, together
 from zapd.errors import Conflict, NotFound
-from zapd.model.session import Connection, SessionState, sources
+from zapd.model.session import SOURCES, Connection, SessionState
 from zapd.model.webhook import Severity
 from zapd.store.commands import Row
 from zapd.store.connections import ConnectionStore
@@ -95,7 +95,7 @@ class Records:
             severity=Severity.WARNING if change.state in TROUBLE else Severity.INFO,
         )
         moved = self._connections.moved(
-            connection.tenant, connection.id, to=change.state, frm=sources(change.state), reason=change.reason, at=now
+            connection.tenant, connection.id, to=change.state, frm=SOURCES[change.state], reason=change.reason, at=now
         )
         events = together(event, self._alert(connection, change, now)) if _alarming(change) else event
         if await self._commit(moved, *events.changes, jobs=events.jobs) is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from zapd.model.hub import ACTION, OPEN, ActionRow, ActionState
+from zapd.model.hub import OPEN, SOURCES, ActionRow, ActionState
 from zapd.store.commands import Change, Insert, Row, Update, among, by_key, word
 from zapd.store.database import Database
 from zapd.store.reader import Reader
@@ -24,7 +24,6 @@ _ENDED = frozenset(ActionState) - OPEN
 
 @cache
 def _moving(to: ActionState) -> Update:
-    sources = frozenset(state for state, targets in ACTION.items() if to in targets)
     return Update(
         table=actions,
         columns=(*_KEY, _AT, _A.attempts, _A.due_at, _A.error, _A.result, _A.answer),
@@ -37,7 +36,7 @@ def _moving(to: ActionState) -> Update:
             "result": v.c.result,
             "answer": sa.func.coalesce(v.c.answer, _A.answer),
         },
-        where=lambda _: [among(_A.state, sources)],
+        where=lambda _: [among(_A.state, SOURCES[to])],
     )
 
 

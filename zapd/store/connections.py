@@ -7,7 +7,7 @@ import orjson
 import sqlalchemy as sa
 
 from zapd.model.pace import NO_LIMITS, Limits
-from zapd.model.session import Connection, Desired, OnAmbiguous, SessionState, TransportName, sources
+from zapd.model.session import SOURCES, Connection, Desired, OnAmbiguous, SessionState, TransportName
 from zapd.store.commands import Change, Insert, Row, Update, among, by_key, word
 from zapd.store.database import Database
 from zapd.store.reader import Reader
@@ -95,7 +95,7 @@ class ConnectionStore:
         frm: frozenset[SessionState] | None = None,
     ) -> Change:
         """Compare-and-set of the state from one of `frm` (by default every legal one). Drops a code that was shown."""
-        command = _moving(to, sources(to) if frm is None else frm)
+        command = _moving(to, SOURCES[to] if frm is None else frm)
         return Change(command, (tenant, connection_id, reason, at))
 
     @staticmethod

@@ -1,12 +1,11 @@
 """Contacts and their aliases, and what each connection knows of the people it writes to."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from zapd.model.contact import MATCH, Alias, Contact
+from zapd.model.contact import Alias, Contact
 from zapd.store.commands import Change, Delete, Insert, Lookup, Row, Update, by_key, matching
 from zapd.store.database import Database
 from zapd.store.reader import Reader
@@ -190,8 +189,3 @@ class PeerStore:
         """What was found last."""
         row = await self._reader.one(_NUMBER, (tenant, connection_id, number))
         return None if row is None else Number(**dict(zip([c.name for c in _N], row, strict=True)))
-
-
-def shown_aliases(aliases: Iterable[tuple[str, Sequence[str]]]) -> dict[str, list[str]]:
-    """Without what is for look-ups only."""
-    return {kind: list(values) for kind, values in aliases if kind != MATCH}

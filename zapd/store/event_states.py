@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from zapd.model.hub import EventState, Inbound, Progress
+from zapd.model.hub import PROGRESS_SOURCES, EventState, Inbound, Progress
 from zapd.store.commands import Change, Insert, Row, Update, among, by_key, word
 from zapd.store.database import Database
 from zapd.store.reader import Reader
@@ -30,7 +30,7 @@ def _settling(to: Progress) -> Update:
         table=event_states,
         columns=(*_KEY, _S.run, _AT, _S.error, _S.trace),
         sets=lambda v: {"progress": word(to), "processed_at": v.c.at, "error": v.c.error, "trace": v.c.trace},
-        where=lambda v: [_S.run == v.c.run, among(_S.progress, [Progress.PENDING])],
+        where=lambda v: [_S.run == v.c.run, among(_S.progress, PROGRESS_SOURCES[to])],
     )
 
 
@@ -38,7 +38,7 @@ _AGAIN = Update(
     table=event_states,
     columns=(*_KEY, _S.run, _NEXT_RUN, _AT),
     sets=lambda v: {"progress": word(Progress.PENDING), "run": v.c.next_run, "due_at": v.c.at, "error": sa.null()},
-    where=lambda v: [_S.run == v.c.run, among(_S.progress, [Progress.DONE, Progress.FAILED])],
+    where=lambda v: [_S.run == v.c.run, among(_S.progress, PROGRESS_SOURCES[Progress.PENDING])],
 )
 
 

@@ -13,7 +13,7 @@ import structlog
 from zapd import failpoint
 from zapd.backoff import Backoff
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
-from zapd.model.webhook import ERASED, Attempt, Delivery, DeliveryState, Endpoint, Owner, Severity, sources
+from zapd.model.webhook import ERASED, SOURCES, Attempt, Delivery, DeliveryState, Endpoint, Owner, Severity
 from zapd.store.commands import Change
 from zapd.store.deliveries import DeliveryStore, LoadedDelivery
 from zapd.store.endpoints import EndpointStore
@@ -36,7 +36,6 @@ MAX_AGE = 72 * 3600.0  #: seconds after which a receiver that only ever says "la
 _GONE = 410
 _LATER = frozenset({429, 503})
 _OVER = frozenset({DeliveryState.DELIVERED, DeliveryState.CANCELED})
-_SOURCES = {state: sources(state) for state in DeliveryState}
 _EARLY = 1000  # milliseconds that a job may run before its delivery's `next_at`: clocks differ
 _CARRY = 3000  # milliseconds in which one job goes on with the deliveries that follow; a POST more fits its timeout
 _AHEAD = 600  # deliveries before one that are counted
@@ -265,7 +264,7 @@ class Deliverer:
                 member.delivery.tenant,
                 member.delivery.id,
                 to=to,
-                frm=_SOURCES[to],
+                frm=SOURCES[to],
                 at=now,
                 attempts=member.delivery.attempts + 1,
                 last_status=member.delivery.last_status if answer.status is None else answer.status,
@@ -280,7 +279,7 @@ class Deliverer:
             delivery.tenant,
             delivery.id,
             to=to,
-            frm=_SOURCES[to],
+            frm=SOURCES[to],
             at=self._now_ms(),
             attempts=delivery.attempts,
             last_status=delivery.last_status,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from zapd.errors import Conflict, NotFound
 from zapd.ids import Ids
-from zapd.model.webhook import ERASED, Category, Delivery, DeliveryState, Endpoint, Event, sources
+from zapd.model.webhook import ERASED, SOURCES, Category, Delivery, DeliveryState, Endpoint, Event
 from zapd.store.commands import Change
 from zapd.store.deliveries import DeliveryStore
 from zapd.store.endpoints import EndpointStore
@@ -182,7 +182,7 @@ class Resender:
             again.tenant,
             again.id,
             to=DeliveryState.PENDING,
-            frm=sources(DeliveryState.PENDING),
+            frm=SOURCES[DeliveryState.PENDING],
             at=self._now_ms(),
         )
 

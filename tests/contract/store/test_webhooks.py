@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.store import NOW, TENANT, attempt, delivery, endpoint, event, message
 from zapd.errors import ConfigError
-from zapd.model.webhook import BodyFormat, Category, Options, Secret, Severity, sources
+from zapd.model.webhook import SOURCES, BodyFormat, Category, Options, Secret, Severity
 from zapd.model.webhook import DeliveryState as D
 from zapd.store.database import Database
 from zapd.store.deliveries import DeliveryStore
@@ -160,7 +160,7 @@ async def test_a_delivery_moves_along_its_states(writer: Writer, deliveries: Del
     await writer.commit(deliveries.added(delivery()))
 
     def moved(to: D, **fields: object) -> object:
-        return writer.commit(deliveries.moved(TENANT, "dlv_1", to=to, frm=sources(to), at=NOW + 1, **fields))  # type: ignore[arg-type]
+        return writer.commit(deliveries.moved(TENANT, "dlv_1", to=to, frm=SOURCES[to], at=NOW + 1, **fields))  # type: ignore[arg-type]
 
     await moved(D.RETRYING, attempts=1, last_status=500, last_error="oops", next_at=NOW + 5)  # type: ignore[misc]
     assert await deliveries.get(TENANT, "dlv_1") == delivery(
@@ -207,7 +207,7 @@ async def test_a_number_never_comes_again_after_its_delivery_went(
     writer: Writer, deliveries: DeliveryStore, database: Database
 ) -> None:
     await writer.commit(deliveries.added(delivery("dlv_1", state=D.PENDING)))
-    await writer.commit(deliveries.moved(TENANT, "dlv_1", to=D.DELIVERED, frm=sources(D.DELIVERED), at=NOW))
+    await writer.commit(deliveries.moved(TENANT, "dlv_1", to=D.DELIVERED, frm=SOURCES[D.DELIVERED], at=NOW))
     await Purge(database=database, writer=writer).purge("deliveries", NOW + 1)
     assert await deliveries.get(TENANT, "dlv_1") is None
 

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 from tests.support import eventually
 from tests.support.store import NOW, TENANT, event, message, outbox_row
 from zapd.errors import Conflict, InvalidInput, Unavailable
+from zapd.model.message import SOURCES
 from zapd.model.message import MessageStatus as S
-from zapd.model.message import sources
 from zapd.store.commands import Change, Row
 from zapd.store.database import Database
 from zapd.store.events import EventStore
@@ -320,7 +320,7 @@ async def test_a_connection_that_fails_when_all_that_waited_were_taken_meanwhile
 async def test_illegal_moves_do_not_match(writer: Writer, messages: MessageStore) -> None:
     await writer.commit(messages.added(message(status=S.READ)))
 
-    moved = messages.moved(TENANT, "msg_1", to=S.QUEUED, frm=sources(S.QUEUED), at=NOW)
+    moved = messages.moved(TENANT, "msg_1", to=S.QUEUED, frm=SOURCES[S.QUEUED], at=NOW)
 
     assert await writer.commit(moved) is None
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from zapd.model.session import TRANSITIONS, SessionState, key_of, sources
+from zapd.model.session import SOURCES, TRANSITIONS, SessionState, key_of
 
 T = SessionState
 
@@ -15,7 +15,7 @@ def test_every_state_has_a_row() -> None:
 
 @pytest.mark.parametrize("to", SessionState)
 def test_sources_are_the_table_read_backwards(to: SessionState) -> None:
-    assert sources(to) == {state for state in SessionState if to in TRANSITIONS[state]}
+    assert SOURCES[to] == {state for state in SessionState if to in TRANSITIONS[state]}
 
 
 @pytest.mark.parametrize("state", sorted(set(SessionState) - {T.CLOSING, T.CLOSED}))
@@ -24,7 +24,7 @@ def test_every_open_session_can_be_closed(state: SessionState) -> None:
 
 
 def test_only_closing_leads_to_closed() -> None:
-    assert sources(T.CLOSED) == {T.CLOSING}
+    assert SOURCES[T.CLOSED] == {T.CLOSING}
 
 
 @pytest.mark.parametrize("state", [T.PAUSED, T.CLIENT_OUTDATED, T.LOGGED_OUT, T.BANNED, T.CLOSED, T.FAILED])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zapd.model.webhook import TRANSITIONS, DeliveryState, sources, wants
+from zapd.model.webhook import SOURCES, TRANSITIONS, DeliveryState, wants
 
 D = DeliveryState
 
@@ -17,7 +17,7 @@ def test_every_state_has_a_row() -> None:
 
 @pytest.mark.parametrize("to", DeliveryState)
 def test_sources_are_the_table_read_backwards(to: DeliveryState) -> None:
-    assert sources(to) == {state for state in DeliveryState if to in TRANSITIONS[state]}
+    assert SOURCES[to] == {state for state in DeliveryState if to in TRANSITIONS[state]}
 
 
 @pytest.mark.parametrize("final", [D.DELIVERED, D.DEAD, D.CANCELED])
