@@ -45,6 +45,24 @@ class Ids:
         self._count = (drawn & ((1 << _COUNTED) - 1)) >> 1
 
 
+def place_of(item_id: str, prefix: str) -> str:
+    """The cursor that stands for an id in a list of `prefix`. An id that a user chose is marked.
+
+    Without the mark nobody could tell a place in the list from a typing mistake, which would answer an empty page.
+    """
+    return item_id if is_ours(item_id, prefix) else "~" + item_id
+
+
+def place_pattern(prefix: str) -> str:
+    """What `place_of` makes."""
+    return rf"^({prefix}_[{_ALPHABET}]{{26}}|~[!-~]{{1,200}})$"
+
+
+def id_at(place: str) -> str:
+    """The id that a cursor stands for."""
+    return place.removeprefix("~")
+
+
 def is_ours(text: str, prefix: str) -> bool:
     """Whether it looks like an id that `Ids` made with this prefix."""
     head, _, tail = text.partition("_")

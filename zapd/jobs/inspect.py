@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from zapd.errors import FieldError, InvalidInput
+from zapd.ids import id_at, place_of, place_pattern
 from zapd.jobs.blob import decode
 from zapd.jobs.job import Job
 
-#: What a cursor of each state looks like: a place in a stream, in a scan, or a rank. Of `active` it is an id.
+#: What a cursor of each state looks like: a place in a stream, in a scan, or a rank; of `active` an id.
 _RANK = re.compile(r"[0-9]{1,9}")
 _CURSORS = {
     "waiting": re.compile(r"[br]:[0-9]{1,3}/[0-9]{1,19}-[0-9]{1,19}|s/[0-9]{1,20}"),
+    "active": re.compile(place_pattern("job")),
     "staged": re.compile(r"[0-9]{1,15}"),
     "delayed": _RANK,
     "dead": _RANK,
@@ -145,14 +147,18 @@ class Inspector:
     async def page(self, queue: str, state: str, after: str | None, limit: int) -> JobPage:
         if state not in STATES:
             raise InvalidInput(FieldError("state", f"one of {', '.join(STATES)}"))
-        if after and state in _CURSORS and not _CURSORS[state].fullmatch(after):
+        if after and not _CURSORS[state].fullmatch(after):
             raise InvalidInput(FieldError("after", "the `next` of the page before"))
-        found, cursor = await self._call("list", queue, state, after or "", limit)
+        place = id_at(after) if after and state == "active" else after or ""
+        found, cursor = await self._call("list", queue, state, place, limit)
         if state == "completed":
             views = [_completed(queue, line.decode()) for line in found]
         else:
             views = [view for view in await self._look(queue, [job_id.decode() for job_id in found]) if view]
-        return JobPage(jobs=views, next=cursor.decode() or None)
+        following = cursor.decode()
+        if following and state == "active":
+            following = place_of(following, "job")
+        return JobPage(jobs=views, next=following or None)
 
     async def lanes(self, queue: str, after: str | None, limit: int) -> LanePage:
         if after and not _LANE_CURSOR.fullmatch(after):

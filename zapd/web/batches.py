@@ -16,12 +16,13 @@ from zapd.web import dependencies as need
 from zapd.web.answers import Json, Time, answer, at
 from zapd.web.auth import key_of
 from zapd.web.jobs import made_job
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, PageQuery, after_id, by_id, page, parsed_query
 
 
-class BatchesQuery(PageQuery):
+class BatchesQuery(IdPage):
     """Which batches, the newest first."""
 
+    after: str | None = after_id("bat")
     state: BatchState | None = None
 
 
@@ -91,7 +92,7 @@ async def index(request: web.Request) -> web.Response:
     query = parsed_query(request, BatchesQuery)
     rows = request.app[need.BATCH_ROWS]
     found = await rows.listed(key_of(request).tenant, state=query.state, after=query.after, limit=query.limit + 1)
-    shown = page(found, query.limit, lambda batch: batch, lambda batch: batch.id)
+    shown = page(found, query.limit, lambda batch: batch, by_id("bat"))
     return answer({**shown, "data": [await _shown(request, batch) for batch in shown["data"]]})
 
 

@@ -11,11 +11,17 @@ from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of, only_connection
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, by_id, page, parsed_query
 from zapd.whatsapp import qr
 from zapd.whatsapp.advice import advice
 from zapd.whatsapp.numbers import phone_number
 from zapd.whatsapp.zapi import ZapiConfig
+
+
+class ConnectionsQuery(IdPage):
+    """Which connections, by id."""
+
+    after: str | None = after_id("con")
 
 
 class LimitsAnswer(TypedDict):
@@ -129,14 +135,14 @@ async def made(request: web.Request, body: bodies.CreateConnection) -> Created:
 
 async def index(request: web.Request) -> web.Response:
     """The connections that the key may see."""
-    query = parsed_query(request, PageQuery)
+    query = parsed_query(request, ConnectionsQuery)
     only = only_connection(request, None)
     rows = request.app[need.CONNECTIONS]
     if only is not None:
         mine = await rows.get(key_of(request).tenant, only)
         return answer({"data": [await shown(request, mine)] if mine else [], "next": None})
     found = await rows.listed(key_of(request).tenant, after=query.after, limit=query.limit + 1)
-    one_page = page(found, query.limit, lambda connection: connection, lambda connection: connection.id)
+    one_page = page(found, query.limit, lambda connection: connection, by_id("con"))
     one_page["data"] = [await shown(request, connection) for connection in one_page["data"]]
     return answer(one_page)
 

@@ -10,15 +10,16 @@ from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, by_id, page, parsed_query
 from zapd.whatsapp.numbers import phone_number
 
 BY_API = "api"  #: who opted a contact out, when a client did
 
 
-class ContactsQuery(PageQuery):
+class ContactsQuery(IdPage):
     """Which contacts. `known_as`: a phone number in any spelling, a JID, lid or business-scoped id."""
 
+    after: str | None = after_id("ctc")
     opted_out: bool | None = None
     known_as: str | None = Field(default=None, min_length=1, max_length=128)
 
@@ -48,7 +49,7 @@ async def index(request: web.Request) -> web.Response:
         after=query.after,
         limit=query.limit + 1,
     )
-    return answer(page(found, query.limit, shown, lambda contact: contact.id))
+    return answer(page(found, query.limit, shown, by_id("ctc")))
 
 
 async def create(request: web.Request) -> web.Response:

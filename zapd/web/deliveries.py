@@ -8,14 +8,15 @@ from zapd.web import answers
 from zapd.web import dependencies as need
 from zapd.web.answers import AttemptAnswer, DeliveryAnswer, answer
 from zapd.web.auth import key_of, visible
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, by_id, page, parsed_query
 from zapd.webhooks.curl import command
 from zapd.webhooks.request import Untransformable, body_for, headers_for
 
 
-class DeliveriesQuery(PageQuery):
+class DeliveriesQuery(IdPage):
     """Which deliveries; the oldest first."""
 
+    after: str | None = after_id("dlv")
     endpoint_id: str | None = None
     state: DeliveryState | None = None
 
@@ -36,7 +37,7 @@ async def index(request: web.Request) -> web.Response:
         after=query.after,
         limit=query.limit + 1,
     )
-    return answer(page(found, query.limit, answers.delivery, lambda delivery: delivery.id))
+    return answer(page(found, query.limit, answers.delivery, by_id("dlv")))
 
 
 async def show(request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """Endpoints: the URLs that get events. Secrets are shown once: when made and when rotated."""
 
 from aiohttp import web
+from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from zapd.errors import FieldError, InvalidInput, NotFound
@@ -10,7 +11,7 @@ from zapd.web import answers, bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import EndpointAnswer, EventAnswer, answer
 from zapd.web.auth import key_of, only_connection, visible
-from zapd.web.pages import PageQuery, Query, page, parsed_query
+from zapd.web.pages import IdPage, Query, after_id, by_id, page, parsed_query
 from zapd.webhooks.client import Answer
 from zapd.webhooks.ping import newest, proven
 from zapd.webhooks.resend import Recover
@@ -80,11 +81,17 @@ class PublicKeys(TypedDict):
     keys: list[PublicKey]
 
 
+class EndpointsQuery(IdPage):
+    """Which endpoints; the oldest first."""
+
+    after: str | None = after_id("end")
+
+
 class NumbersQuery(Query):
     """Which events of an endpoint: those after the number `after`."""
 
-    after: int = 0
-    limit: int = 50
+    after: int = Field(default=0, ge=0, lt=1 << 62)
+    limit: int = Field(default=50, ge=1, le=1000)
 
 
 class KeysQuery(Query):
@@ -117,11 +124,11 @@ async def create(request: web.Request) -> web.Response:
 
 async def index(request: web.Request) -> web.Response:
     """The endpoints."""
-    query = parsed_query(request, PageQuery)
+    query = parsed_query(request, EndpointsQuery)
     found = await request.app[need.ENDPOINT_ROWS].listed(
         key_of(request).tenant, after=query.after, limit=query.limit + 1
     )
-    return answer(page(found, query.limit, answers.endpoint, lambda endpoint: endpoint.id))
+    return answer(page(found, query.limit, answers.endpoint, by_id("end")))
 
 
 async def show(request: web.Request) -> web.Response:
@@ -199,8 +206,6 @@ def _with_seq(event: EventAnswer, seq: int) -> EventAnswer:
 async def events(request: web.Request) -> web.Response:
     """What it gets, by number without gaps: a receiver that missed something finds it here."""
     query = parsed_query(request, NumbersQuery)
-    if not 1 <= query.limit <= 1000 or not 0 <= query.after < 1 << 62:
-        raise InvalidInput(FieldError("limit", "must be 1 to 1000"), FieldError("after", "must be 0 or more"))
     endpoint = await _existing(request)
     found = await request.app[need.DELIVERIES].events_after(endpoint.tenant, endpoint.id, query.after, query.limit + 1)
     shown = [

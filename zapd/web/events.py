@@ -15,7 +15,7 @@ from zapd.web import answers, bodies, hub, own_events
 from zapd.web import dependencies as need
 from zapd.web.answers import EventAnswer, Json, Time, answer, at
 from zapd.web.auth import key_of, only_connection, visible
-from zapd.web.pages import PageQuery, Query, page, parsed_query
+from zapd.web.pages import IdPage, Query, after_id, by_id, page, parsed_query
 
 MAX_VIEWERS = 50  #: streams at once in this daemon
 LOOK_EVERY = 0.5  #: seconds between looks at the table; the longest an event waits for its viewers
@@ -24,15 +24,22 @@ SLOW_VIEWER = 10.0  #: seconds a write may take before the stream is closed
 STREAM_PAGE = 200
 
 
-class EventsQuery(PageQuery):
+class EventsQuery(IdPage):
     """Which events; the oldest first. `type` is a name, or a family such as `lead.*`."""
 
+    after: str | None = after_id("evt")
     type: str | None = None
     category: Category | None = None
     connection_id: str | None = None
     source: str | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
+
+
+class AuditQuery(IdPage):
+    """Which page of the trail."""
+
+    after: str | None = after_id("evt")
 
 
 class EventWhole(EventAnswer):
@@ -70,12 +77,12 @@ async def index(request: web.Request) -> web.Response:
         after=query.after,
         limit=query.limit + 1,
     )
-    return answer(page(found, query.limit, answers.event, lambda event: event.id))
+    return answer(page(found, query.limit, answers.event, by_id("evt")))
 
 
 async def audit(request: web.Request) -> web.Response:
     """The trail of access: who was turned away, who changed what. The oldest first."""
-    query = parsed_query(request, PageQuery)
+    query = parsed_query(request, AuditQuery)
     found = await request.app[need.EVENTS].listed(
         key_of(request).tenant,
         type=None,
@@ -84,7 +91,7 @@ async def audit(request: web.Request) -> web.Response:
         after=query.after,
         limit=query.limit + 1,
     )
-    return answer(page(found, query.limit, answers.event, lambda event: event.id))
+    return answer(page(found, query.limit, answers.event, by_id("evt")))
 
 
 async def show(request: web.Request) -> web.Response:

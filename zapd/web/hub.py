@@ -21,12 +21,13 @@ from zapd.events.registry import Registry
 from zapd.events.replaying import Replayer
 from zapd.events.syncing import Syncer
 from zapd.events.targets import Targets
+from zapd.ids import place_of
 from zapd.model.hub import Definition, DefinitionKind, Inbound
 from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, page, parsed_query
 from zapd.web.problems import MalformedBody
 
 EVENT_INTAKE = web.AppKey("event_intake", Intake)
@@ -84,6 +85,12 @@ class ChangeDefinition(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
+class DefinitionsQuery(IdPage):
+    """Which of one kind, by name."""
+
+    after: str | None = after_id("rte")
+
+
 class DefinitionAnswer(TypedDict):
     """What is defined under a name, with the fields that were given; secrets are `***`."""
 
@@ -131,10 +138,10 @@ async def create(request: web.Request, kind: DefinitionKind, model: type[BaseMod
 
 def index(request: web.Request, kind: DefinitionKind) -> web.Response:
     """Those of one kind, by name."""
-    query = parsed_query(request, PageQuery)
+    query = parsed_query(request, DefinitionsQuery)
     found = [entry.definition for entry in request.app[REGISTRY].all(key_of(request).tenant, kind)]
     later = [definition for definition in found if query.after is None or definition.name > query.after]
-    return answer(page(later[: query.limit + 1], query.limit, shown, lambda definition: definition.name))
+    return answer(page(later[: query.limit + 1], query.limit, shown, lambda one: place_of(one.name, "rte")))
 
 
 def show(request: web.Request, kind: DefinitionKind, more: Mapping[str, Any] | None = None) -> web.Response:

@@ -21,7 +21,7 @@ from zapd.web import bodies, hub, problems
 from zapd.web import dependencies as need
 from zapd.web.answers import Json, Time, answer
 from zapd.web.auth import key_of
-from zapd.web.pages import PageQuery, Query, page, parsed_query
+from zapd.web.pages import IdPage, Query, after_id, by_id, page, parsed_query
 
 PREVIEW = 2_000  #: characters of a refused body that are shown
 MAX_BULK = 1_000
@@ -40,9 +40,10 @@ class TakenAnswer(TypedDict):
     duplicate: bool
 
 
-class QuarantineQuery(PageQuery):
+class QuarantineQuery(IdPage):
     """Which refused calls; the oldest first."""
 
+    after: str | None = after_id("qrn")
     source: str | None = None
 
 
@@ -131,7 +132,7 @@ async def quarantined(request: web.Request) -> web.Response:
     found = await request.app[hub.QUARANTINE].listed(
         key_of(request).tenant, source=query.source, after=query.after, limit=query.limit + 1
     )
-    return answer(page(found, query.limit, _shown, lambda row: row.id))
+    return answer(page(found, query.limit, _shown, by_id("qrn")))
 
 
 async def show(request: web.Request) -> web.Response:

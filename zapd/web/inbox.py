@@ -12,12 +12,13 @@ from zapd.store.inbox import InboxRow
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of, only_connection, visible
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, by_id, page, parsed_query
 
 
-class InboxQuery(PageQuery):
+class InboxQuery(IdPage):
     """Which rows; the newest first. `failed`: those that could not be read, or only the others."""
 
+    after: str | None = after_id("inb")
     connection_id: str | None = None
     failed: bool | None = Field(default=None)
 
@@ -57,7 +58,7 @@ async def index(request: web.Request) -> web.Response:
         after=query.after,
         limit=query.limit + 1,
     )
-    return answer(page(found, query.limit, _shown, lambda row: row.id))
+    return answer(page(found, query.limit, _shown, by_id("inb")))
 
 
 async def show(request: web.Request) -> web.Response:

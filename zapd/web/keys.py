@@ -7,7 +7,13 @@ from zapd.web import answers, bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import KeyAnswer, answer
 from zapd.web.auth import key_of
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, by_id, page, parsed_query
+
+
+class KeysQuery(IdPage):
+    """Which keys; the oldest first."""
+
+    after: str | None = after_id("key")
 
 
 class CreatedKeyAnswer(KeyAnswer):
@@ -52,9 +58,9 @@ async def rotate(request: web.Request) -> web.Response:
 
 async def index(request: web.Request) -> web.Response:
     """The tenant's keys, revoked ones too."""
-    query = parsed_query(request, PageQuery)
+    query = parsed_query(request, KeysQuery)
     found = await request.app[need.KEYRING].listed(key_of(request).tenant, after=query.after, limit=query.limit + 1)
-    return answer(page(found, query.limit, answers.key, lambda key: key.id))
+    return answer(page(found, query.limit, answers.key, by_id("key")))
 
 
 async def revoke(request: web.Request) -> web.Response:

@@ -22,7 +22,7 @@ from zapd.web.answers import Json, MessageAnswer, Time, answer
 from zapd.web.auth import key_of, visible
 from zapd.web.dependencies import JobState
 from zapd.web.openapi import Rule
-from zapd.web.pages import PageQuery, Query, page, parsed_query
+from zapd.web.pages import IdPage, Query, after_id, by_id, page, parsed_query
 from zapd.whatsapp.numbers import recipient
 
 #: A message whose job has not ended.
@@ -35,9 +35,10 @@ class SendQuery(Query):
     require: Literal["connected"] | None = None
 
 
-class HistoryQuery(PageQuery):
+class HistoryQuery(IdPage):
     """Which messages of the connection; the oldest first."""
 
+    after: str | None = after_id("msg")
     direction: Direction | None = None
     status: MessageStatus | None = None
 
@@ -165,7 +166,7 @@ async def history(request: web.Request) -> web.Response:
         after=query.after,
         limit=query.limit + 1,
     )
-    return answer(page(found, query.limit, answers.message, lambda message: message.id))
+    return answer(page(found, query.limit, answers.message, by_id("msg")))
 
 
 async def show(request: web.Request) -> web.Response:

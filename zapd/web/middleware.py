@@ -16,6 +16,7 @@ from zapd.telemetry.metrics import HttpMetrics
 from zapd.web import problems
 from zapd.web.audit import AUDITED, Audit
 from zapd.web.auth import Access
+from zapd.web.pages import known
 from zapd.web.problems import PaceExceeded
 from zapd.web.route import UNKNOWN, Route
 
@@ -63,6 +64,8 @@ def gate(
                 if len(request.headers.getall(name, ())) > 1:
                     return problems.problem(400, "a header that decides something came twice")
             await access.admit(request, route)
+            if request.query_string and not route.any_query:
+                known(request, route.query)
             return await handler(request)
         except PaceExceeded as error:
             metrics.limited.labels(error.scope).inc()

@@ -1,19 +1,26 @@
-"""Cursor pagination: `?after=&limit=` in, `{"data": […], "next": …}` out. A cursor is the id of the last item seen."""
+"""Cursor pagination: `?after=&limit=` in, `{"data": […], "next": …}` out. A cursor stands for the last item seen."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from zapd.errors import FieldError, InvalidInput
+from zapd.ids import id_at, place_of, place_pattern
 from zapd.web import problems
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=BaseModel)
 
 
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
 class Query(BaseModel):
-    """The query string of a route. An unknown parameter is an error, a misspelt filter would show everything."""
+    """The query string of a route."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
@@ -23,6 +30,35 @@ class PageQuery(Query):
 
     after: str | None = Field(default=None, description="the `next` of the page before")
     limit: int = Field(default=50, ge=1, le=1000)
+
+
+def after_id(prefix: str) -> Any:
+    """The field `after` of a list whose ids have this prefix."""
+    return Field(default=None, pattern=place_pattern(prefix), description="the `next` of the page before")
+
+
+def by_id(prefix: str) -> Callable[[_Named], str]:
+    """The cursors of such a list."""
+    return lambda item: place_of(item.id, prefix)
+
+
+class IdPage(PageQuery):
+    """Which page of a list by id; each such list says with `after_id` what its cursors look like."""
+
+    @field_validator("after")
+    @classmethod
+    def _without_mark(cls, after: str | None) -> str | None:
+        return None if after is None else id_at(after)
+
+
+def known(request: web.Request, model: type[BaseModel] | None) -> None:
+    """Refuse parameters that the route does not know: a misspelt filter would show everything. Raises InvalidInput."""
+    allowed = {} if model is None else model.model_fields
+    rule = f"no such parameter; there are {', '.join(allowed)}" if allowed else "this route takes no parameters"
+    wrong = [FieldError(name, rule) for name in dict.fromkeys(request.query) if name not in allowed]
+    twice = [name for name in allowed if len(request.query.getall(name, ())) > 1]
+    if wrong or twice:
+        raise InvalidInput(*wrong, *(FieldError(name, "came more than once") for name in twice))
 
 
 def parsed_query(request: web.Request, model: type[Q]) -> Q:

@@ -29,6 +29,7 @@ class Route:
     media: str = "application/json"  #: of the answer
     accepts: str = ""  #: the kind of work that is kept when it answers 2xx: its time is measured apart
     operator: bool = False  #: for the default tenant only: it touches or shows what belongs to all tenants
+    any_query: bool = False  #: others decide how they call it: providers, probes, browsers
     bound: bool = False  #: a key bound to one connection may use it: the handler looks at whose thing it is
 
     @property
@@ -47,4 +48,4 @@ async def _nowhere(_: web.Request) -> web.StreamResponse:
 
 
 #: Stands for requests that no route takes, so that they are paced and counted too.
-UNKNOWN = Route("", "", _nowhere, None)
+UNKNOWN = Route("", "", _nowhere, None, any_query=True)

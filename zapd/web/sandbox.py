@@ -13,13 +13,14 @@ from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import Json, Time, answer
 from zapd.web.connections import existing
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, by_id, page, parsed_query
 from zapd.whatsapp.numbers import recipient
 
 
-class LedgerQuery(PageQuery):
+class LedgerQuery(IdPage):
     """Which entries; the oldest first."""
 
+    after: str | None = after_id("SBX")
     limit: int = Field(default=50, ge=1, le=10_000)
 
 
@@ -53,7 +54,7 @@ async def ledger(request: web.Request) -> web.Response:
     found = await request.app[need.SANDBOX].ledger(
         connection.tenant, connection.id, after=query.after, limit=query.limit + 1
     )
-    return answer(page(found, query.limit, _shown, lambda entry: entry.id))
+    return answer(page(found, query.limit, _shown, by_id("SBX")))
 
 
 async def inbound(request: web.Request) -> web.Response:

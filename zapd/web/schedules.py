@@ -15,9 +15,15 @@ from zapd.web import dependencies as need
 from zapd.web.answers import Json, Time, answer, at
 from zapd.web.auth import key_of
 from zapd.web.jobs import made_job
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, by_id, page, parsed_query
 
 COMING = 5  #: slots that are shown
+
+
+class SchedulesQuery(IdPage):
+    """Which schedules, by id."""
+
+    after: str | None = after_id("sch")
 
 
 class ScheduleAnswer(TypedDict):
@@ -65,9 +71,9 @@ async def create(request: web.Request) -> web.Response:
 
 async def index(request: web.Request) -> web.Response:
     """Every schedule, those of the configuration too."""
-    query = parsed_query(request, PageQuery)
+    query = parsed_query(request, SchedulesQuery)
     found = await request.app[need.SCHEDULES].listed(key_of(request).tenant, after=query.after, limit=query.limit + 1)
-    return answer(page(found, query.limit, lambda s: _shown(request, s), lambda s: s.id))
+    return answer(page(found, query.limit, lambda s: _shown(request, s), by_id("sch")))
 
 
 async def show(request: web.Request) -> web.Response:

@@ -9,7 +9,13 @@ from zapd.model.access import Scope, Tenant
 from zapd.web import bodies
 from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer
-from zapd.web.pages import PageQuery, page, parsed_query
+from zapd.web.pages import IdPage, after_id, by_id, page, parsed_query
+
+
+class TenantsQuery(IdPage):
+    """Which tenants, by id."""
+
+    after: str | None = after_id("ten")
 
 
 class TenantAnswer(TypedDict):
@@ -43,9 +49,9 @@ async def create(request: web.Request) -> web.Response:
 
 async def index(request: web.Request) -> web.Response:
     """The tenants."""
-    query = parsed_query(request, PageQuery)
+    query = parsed_query(request, TenantsQuery)
     found = await request.app[need.TENANTS].listed(after=query.after, limit=query.limit + 1)
-    return answer(page(found, query.limit, shown, lambda tenant: tenant.id))
+    return answer(page(found, query.limit, shown, by_id("ten")))
 
 
 async def show(request: web.Request) -> web.Response:

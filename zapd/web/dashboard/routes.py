@@ -13,7 +13,7 @@ _CONNECTION = "/dashboard/connections/{connection}"
 def _page(method: str, path: str, handler: Handler, scope: Scope | None, *, operator: bool = False) -> Route:
     """A page, or a form's target. The login is asked for by `guard.page`, not by the API's gate."""
     guarded = handler if scope is None else page(scope, handler, operator=operator)
-    return Route(method, path, guarded, None, media="text/html")
+    return Route(method, path, guarded, None, media="text/html", any_query=True)
 
 
 PAGES: tuple[Route, ...] = (

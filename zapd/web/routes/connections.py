@@ -5,7 +5,6 @@ from zapd.web import (
     bodies,
     connections,
     hooks,
-    pages,
     sandbox,
 )
 from zapd.web.answers import Page
@@ -29,7 +28,7 @@ CONNECTIONS: tuple[Route, ...] = (
         "/connections",
         connections.index,
         READ,
-        query=pages.PageQuery,
+        query=connections.ConnectionsQuery,
         answer=Page[connections.ConnectionAnswer],
         bound=True,
     ),
@@ -66,9 +65,25 @@ CONNECTIONS: tuple[Route, ...] = (
         "POST", "/connections/{connection}/logout", connections.logout, SETTINGS, answer=connections.ConnectionAnswer
     ),
     # provider webhooks
-    Route("GET", "/hooks/cloud/{connection}", hooks.verify_cloud, None, media="text/plain"),
-    Route("POST", "/hooks/cloud/{connection}", hooks.receive_cloud, None, media="text/plain", accepts="hook"),
-    Route("POST", "/hooks/zapi/{connection}/{secret}", hooks.receive_zapi, None, media="text/plain", accepts="hook"),
+    Route("GET", "/hooks/cloud/{connection}", hooks.verify_cloud, None, media="text/plain", any_query=True),
+    Route(
+        "POST",
+        "/hooks/cloud/{connection}",
+        hooks.receive_cloud,
+        None,
+        media="text/plain",
+        accepts="hook",
+        any_query=True,
+    ),
+    Route(
+        "POST",
+        "/hooks/zapi/{connection}/{secret}",
+        hooks.receive_zapi,
+        None,
+        media="text/plain",
+        accepts="hook",
+        any_query=True,
+    ),
     # the simulated network
     Route(
         "GET",

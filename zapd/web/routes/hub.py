@@ -6,7 +6,6 @@ from zapd.model.access import Scope
 from zapd.web import definitions, hub, inbound, mappings, own_events, syncs, targets
 from zapd.web.answers import Page
 from zapd.web.definitions import Handlers
-from zapd.web.pages import PageQuery
 from zapd.web.route import Route
 
 READ, SEND, CONTROL, SETTINGS = Scope.READ, Scope.SEND, Scope.CONTROL, Scope.SETTINGS
@@ -18,7 +17,7 @@ def _five(path: str, five: Handlers, model: type[BaseModel]) -> tuple[Route, ...
     one = path + "/{name}"
     return (
         Route("POST", path, five.create, SETTINGS, body=model, answer=ONE, status=201),
-        Route("GET", path, five.index, READ, query=PageQuery, answer=LIST),
+        Route("GET", path, five.index, READ, query=hub.DefinitionsQuery, answer=LIST),
         Route("GET", one, five.show, READ, answer=ONE),
         Route("PATCH", one, five.update, SETTINGS, body=CHANGE, answer=ONE),
         Route("DELETE", one, five.delete, SETTINGS, status=204),
@@ -27,8 +26,17 @@ def _five(path: str, five: Handlers, model: type[BaseModel]) -> tuple[Route, ...
 
 HUB: tuple[Route, ...] = (
     # in
-    Route("POST", "/hooks/{source}", inbound.receive, None, answer=inbound.TakenAnswer, status=202, accepts="hook"),
-    Route("GET", "/hooks/{source}", inbound.handshake, None, media="text/plain"),
+    Route(
+        "POST",
+        "/hooks/{source}",
+        inbound.receive,
+        None,
+        answer=inbound.TakenAnswer,
+        status=202,
+        accepts="hook",
+        any_query=True,
+    ),
+    Route("GET", "/hooks/{source}", inbound.handshake, None, media="text/plain", any_query=True),
     Route(
         "POST",
         "/events",

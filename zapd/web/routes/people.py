@@ -7,7 +7,6 @@ from zapd.web import (
     contacts,
     events,
     keys,
-    pages,
     privacy,
     tenants,
 )
@@ -43,7 +42,7 @@ PEOPLE: tuple[Route, ...] = (
     ),
     # keys
     Route("POST", "/keys", keys.create, ADMIN, body=bodies.CreateKey, answer=keys.CreatedKeyAnswer, status=201),
-    Route("GET", "/keys", keys.index, ADMIN, query=pages.PageQuery, answer=Page[answers.KeyAnswer]),
+    Route("GET", "/keys", keys.index, ADMIN, query=keys.KeysQuery, answer=Page[answers.KeyAnswer]),
     Route("GET", "/keys/{id}", keys.show, ADMIN, answer=answers.KeyAnswer),
     Route("DELETE", "/keys/{id}", keys.revoke, ADMIN, answer=answers.KeyAnswer),
     Route(
@@ -68,7 +67,7 @@ PEOPLE: tuple[Route, ...] = (
         status=202,
         operator=True,
     ),
-    Route("GET", "/audit", events.audit, ADMIN, query=pages.PageQuery, answer=Page[answers.EventAnswer]),
+    Route("GET", "/audit", events.audit, ADMIN, query=events.AuditQuery, answer=Page[answers.EventAnswer]),
     Route(
         "POST",
         "/tenants",
@@ -84,7 +83,7 @@ PEOPLE: tuple[Route, ...] = (
         "/tenants",
         tenants.index,
         ADMIN,
-        query=pages.PageQuery,
+        query=tenants.TenantsQuery,
         answer=Page[tenants.TenantAnswer],
         operator=True,
     ),

@@ -115,7 +115,14 @@ QUEUES: tuple[Route, ...] = (
         answer=schedules.ScheduleAnswer,
         status=201,
     ),
-    Route("GET", "/schedules", schedules.index, READ, query=pages.PageQuery, answer=Page[schedules.ScheduleAnswer]),
+    Route(
+        "GET",
+        "/schedules",
+        schedules.index,
+        READ,
+        query=schedules.SchedulesQuery,
+        answer=Page[schedules.ScheduleAnswer],
+    ),
     Route("GET", "/schedules/{id}", schedules.show, READ, answer=schedules.ScheduleAnswer),
     Route(
         "PUT",

@@ -7,7 +7,6 @@ from zapd.web import (
     deliveries,
     endpoints,
     events,
-    pages,
 )
 from zapd.web.answers import Page
 from zapd.web.route import Route
@@ -28,7 +27,9 @@ WEBHOOKS: tuple[Route, ...] = (
         status=201,
         bound=True,
     ),
-    Route("GET", "/endpoints", endpoints.index, READ, query=pages.PageQuery, answer=Page[answers.EndpointAnswer]),
+    Route(
+        "GET", "/endpoints", endpoints.index, READ, query=endpoints.EndpointsQuery, answer=Page[answers.EndpointAnswer]
+    ),
     Route("GET", "/endpoints/{id}", endpoints.show, READ, answer=answers.EndpointAnswer, bound=True),
     Route(
         "PATCH",
