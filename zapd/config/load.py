@@ -150,7 +150,7 @@ class _Reading:
 
 def _rule(problem: ErrorDetails, key: str, kind: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
-        return f"unknown key{_hint(key, list(kind.model_fields))}"
+        return f"unknown key{_hint(key, [field.alias or name for name, field in kind.model_fields.items()])}"
     return problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
 
 
@@ -174,7 +174,8 @@ def _dotted(keys: Keys) -> str:
 
 def _shown(keys: Keys, value: object) -> str:
     kind = NAMED.get(keys[0]) or _SECTIONS.get(keys[0])
-    field = kind.model_fields.get(keys[-1]) if kind else None
+    fields = {field.alias or key: field for key, field in kind.model_fields.items()} if kind else {}
+    field = fields.get(keys[-1])
     if field is None:
         return ""  # no known key: it may be a misspelt password
     return " = ***" if not field.repr else f" = {json.dumps(value, ensure_ascii=False, default=str)}"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from zapd.config.values import Duration, HttpUrl, Integer, Rate, duration, none_if_empty
+from zapd.config.values import Duration, HttpUrl, Integer, Number, Rate, duration, none_if_empty
 
 ACTIONS = ("noop", "webhook", "listener")  #: what a job of an operator's own queue can do; flows come later
 LISTENER = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
@@ -81,7 +81,7 @@ class QueueConfig(BaseModel):
     """Tries in all; after the last one the job is a dead letter."""
     backoff: Duration = 2.0
     """Wait after the first failure."""
-    backoff_factor: Annotated[float, Field(ge=1, le=10)] = 3.0
+    backoff_factor: Annotated[Number, Field(ge=1, le=10)] = 3.0
     """What each further wait is multiplied by."""
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
     """Time for one try."""
@@ -99,7 +99,7 @@ class QueueConfig(BaseModel):
     """Starts of jobs of one lane; "" for no limit."""
     lane_burst: Count = 1
     """Jobs of one lane that may start at once before its rate holds them back."""
-    jitter: Annotated[float, Field(ge=0, le=10)] = 0.1
+    jitter: Annotated[Number, Field(ge=0, le=10)] = 0.1
     """Share of a wait that is added to it at most, by chance, so that a herd spreads out."""
     deadline: Annotated[float | None, BeforeValidator(_duration_or_none)] = None
     """From when a job is due: a try that would start later is not made, the job is a dead letter; "" for none."""
@@ -115,7 +115,7 @@ class QueueConfig(BaseModel):
     """How long its dead letters are kept; "" is [retention] dead_jobs."""
     action: str = ""
     """What a job does; only for queues of your own, which must say it: "noop", "webhook" or "listener"."""
-    endpoint: str = ""
+    endpoint: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._:-]{0,63})?$")] = ""
     """For "webhook": the id of the endpoint that gets each job as a signed POST."""
     url: Annotated[HttpUrl | None, BeforeValidator(none_if_empty)] = None
     """For "webhook" without an endpoint: where each job is POSTed to."""

@@ -9,6 +9,7 @@ from zapd.config.values import CronLine, Duration, Integer, none_if_empty
 from zapd.model.timetable import check_zone, misfire_of
 
 MIN_EVERY = 1.0  #: seconds
+_FIELD = r"^[^|\x00-\x1f\x7f]*$"  # the engine keeps kind and lane in a header line whose fields `|` parts
 RESERVED, SELFTEST = "cleanup", "selftest"  #: zapd's own schedules
 
 
@@ -41,9 +42,9 @@ class ScheduleConfig(BaseModel):
     """What becomes of slots while no daemon ran: "skip", "once" for all of them, or "all(n)", the newest n."""
     queue: str = ""
     """The queue of your own that gets a job; or give `emit`."""
-    kind: Annotated[str, Field(max_length=64)] = ""
+    kind: Annotated[str, Field(max_length=64, pattern=_FIELD)] = ""
     """The job's kind."""
-    lane: Annotated[str, Field(max_length=200)] = ""
+    lane: Annotated[str, Field(max_length=200, pattern=_FIELD)] = ""
     """The job's lane."""
     priority: Annotated[Annotated[Integer, Field(ge=1, le=10)] | None, BeforeValidator(none_if_empty)] = None
     """The job's priority; "" is the queue's."""

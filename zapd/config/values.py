@@ -5,12 +5,14 @@ Every parser raises ValueError whose text says what is allowed: it becomes the e
 
 import re
 import shlex
+from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
+from zapd.expressions import Expression
 from zapd.model.timetable import check_cron
 
 _NUMBER_UNIT = re.compile(r"^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$")
@@ -33,6 +35,11 @@ def _no_truth(value: object) -> object:
 
 
 Integer = Annotated[int, BeforeValidator(_no_truth)]
+Number = Annotated[float, BeforeValidator(_no_truth)]
+
+# Far beyond what anybody means, and far below what SQL, Redis and the clock can count.
+MOST = 1_000_000_000
+_LONGEST = 36_500 * 86_400.0
 
 
 def duration(value: object) -> float:
@@ -40,7 +47,10 @@ def duration(value: object) -> float:
     found = _NUMBER_UNIT.match(value) if isinstance(value, str) else None
     if found is None or found[2] not in _SECONDS:
         raise ValueError('should be a duration such as "250ms", "30s", "5m", "1h" or "7d"')
-    return float(found[1]) * _SECONDS[found[2]]
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if seconds > _LONGEST:
+        raise ValueError("should be at most 36500d")
+    return seconds
 
 
 def _rate(value: object) -> float | None:
@@ -49,6 +59,8 @@ def _rate(value: object) -> float | None:
     number, _, unit = value.partition("/") if isinstance(value, str) else ("", "", "")
     if unit not in _PER_MINUTE or not re.fullmatch(r"\d+(\.\d+)?", number) or float(number) == 0:
         raise ValueError('should be a rate such as "10/s", "80/min" or "500/h", or "" for no limit')
+    if float(number) > MOST:
+        raise ValueError(f"should be at most {MOST} in its unit")
     return float(number) * _PER_MINUTE[unit]
 
 
@@ -56,14 +68,19 @@ def _size(value: object) -> int:
     found = _NUMBER_UNIT.match(value) if isinstance(value, str) else None
     if found is None or found[2] not in _BYTES:
         raise ValueError('should be a size such as "64KiB" or "1MiB"')
-    return round(float(found[1]) * _BYTES[found[2]])
+    size = float(found[1]) * _BYTES[found[2]]
+    if size > _BYTES["GiB"] * 1024:
+        raise ValueError("should be at most 1024GiB")
+    return round(size)
 
 
 def _networks(value: object) -> tuple[Network, ...]:
     # The environment can only hold text, so a list may also come as `10.0.0.0/8,192.168.0.0/16`.
     items = [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
     try:
-        return tuple(ip_network(item) for item in items)  # type: ignore[attr-defined]  # anything else: TypeError below
+        if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+            raise TypeError  # a bare number is an address too, for Python
+        return tuple(ip_network(item) for item in items)
     except (ValueError, TypeError) as error:
         raise ValueError('should be a list of networks such as ["10.0.0.0/8", "fd00::/8"]') from error
 
@@ -123,6 +140,28 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _http_url_or_none(value: str) -> str:
+    return value and _http_url(value)
+
+
+def _jmespath(value: str) -> str:
+    Expression(value)
+    return value
+
+
+def _sender(value: str) -> str:
+    address = parseaddr(value)[1]
+    if not value.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+        raise ValueError('should be an address such as "Shop <shop@example.com>"')
+    return value
+
+
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("should be one line without control characters")
+    return value
+
+
 def _cron_line(value: str) -> str:
     check_cron(value)
     return value
@@ -136,5 +175,9 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Listen = Annotated[str, AfterValidator(_listen)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+OneLine = Annotated[str, AfterValidator(_one_line)]
+JmesPath = Annotated[str, AfterValidator(_jmespath)]
+Sender = Annotated[str, AfterValidator(_sender)]
+MaybeUrl = Annotated[str, AfterValidator(_http_url_or_none)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 CronLine = Annotated[str, AfterValidator(_cron_line)]

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zapd.config.values import Duration, Integer
+from zapd.config.values import MOST, Duration, Integer
 
 Positive = Annotated[Duration, Field(gt=0)]
-Count = Annotated[Integer, Field(ge=1)]
+Count = Annotated[Integer, Field(ge=1, le=MOST)]
 Few = Annotated[Integer, Field(ge=1, le=10_000)]
 Whole = Annotated[Integer, Field(ge=0, le=1_000_000)]
 

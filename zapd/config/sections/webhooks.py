@@ -1,11 +1,8 @@
 """Outbound webhooks."""
 
 from collections.abc import Mapping
-from typing import Annotated
 
-from pydantic import Field
-
-from zapd.config.sections.section import Count, Positive, Section
+from zapd.config.sections.section import Few, Positive, Section, Whole
 from zapd.config.values import (
     Networks,
 )
@@ -20,7 +17,7 @@ class WebhooksConfig(Section):
     """The same for single tenants, beside those of all: { acme = ["10.1.0.0/16"] }."""
     timeout: Positive = 30.0
     """Time for one POST in all: name lookup, connect, send and answer."""
-    endpoint_concurrency: Count = 4
+    endpoint_concurrency: Few = 4
     """POSTs to one endpoint at once; a slow receiver holds up itself only. An endpoint may name its own number."""
-    failure_budget: Annotated[int, Field(ge=0)] = 100
+    failure_budget: Whole = 100
     """Failed attempts in a row after which an endpoint is disabled, told at 50, 70 and 90 % of it; 0 is never."""

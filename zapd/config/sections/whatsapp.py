@@ -4,10 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from zapd.config.sections.section import Count, Positive, Section, Whole
+from zapd.config.sections.section import Count, Few, Positive, Section, Whole
 from zapd.config.values import (
     Duration,
     HttpUrl,
+    Integer,
+    MaybeUrl,
     Size,
     Words,
 )
@@ -56,16 +58,16 @@ class ZapiConfig(Section):
 
     base_url: HttpUrl = "https://api.z-api.io"
     """Address of Z-API; change it to test against a server of your own."""
-    session_per_minute: Annotated[int, Field(ge=1, le=80)] = 25
+    session_per_minute: Annotated[Integer, Field(ge=1, le=80)] = 25
     """Messages a minute of a connection that names no rate: Z-API itself waits 1 to 3 s between messages."""
-    hooks_url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
+    hooks_url: MaybeUrl = ""
     """Where Z-API reaches zapd, such as https://zapd.example.com; zapd then sets the webhooks, else you do."""
 
 
 class WebConfig(Section):
     """WhatsApp Web: accounts linked by a QR code, in worker processes."""
 
-    sessions_per_worker: Annotated[int, Field(ge=1, le=100)] = 12
+    sessions_per_worker: Annotated[Integer, Field(ge=1, le=100)] = 12
     """Accounts in one worker process; it has about 80 MB, and a crash costs all in it some seconds."""
     worker_memory: Annotated[Size, Field(ge=128 * 1024**2)] = 512 * 1024**2
     """A worker with more resident memory than this is exchanged for a new one."""
@@ -119,9 +121,9 @@ class MediaConfig(Section):
     """Largest file that is taken in; each kind of message has its own limit below it."""
     fetch_timeout: Annotated[Duration, Field(gt=0, le=300)] = 20.0
     """Time in which a file that a message names by URL must have been fetched; the request waits for it."""
-    fetches: Count = 16
+    fetches: Few = 16
     """Files that are fetched at once; more wait for their turn."""
     link_lifetime: Annotated[Duration, Field(gt=0, le=7 * 86_400)] = 3600.0
     """How long a signed link to a file works."""
-    public_url: str = ""
+    public_url: MaybeUrl = ""
     """What stands before the links to files, such as https://zapd.example.com; "" is http:// and http.listen."""
