@@ -23,12 +23,6 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
         yield running
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as running:
-        yield running
-
-
 def event_of(headers: Any) -> str:
     return str({k.lower(): v for k, v in headers.items()}["x-zaphub-event"])
 
@@ -187,22 +181,6 @@ async def test_usr1_stops_sending_within_a_second_and_usr2_lets_it_flow(daemon: 
         return await daemon.status_of(message["id"]) in ("sent", "delivered", "read")
 
     await eventually(left)
-
-
-async def test_promise_7_sigterm_under_load_exits_0_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path / "state", FAST.replace("5ms", "30ms"))
-    async with daemon:
-        connection = await daemon.connect()
-        accepted = [await daemon.send(connection["id"], f"n{n}") for n in range(100)]
-        assert await daemon.stop() == 0
-        await daemon.start()
-
-        async def all_arrived() -> bool:
-            return len(await daemon.ledger(connection["id"])) >= len(accepted)
-
-        await eventually(all_arrived, within=30)
-        texts = [row["payload"]["text"] for row in await daemon.ledger(connection["id"])]
-        assert texts == [f"n{n}" for n in range(100)]
 
 
 async def test_the_log_holds_no_message_text_and_no_phone_number(daemon: Daemon, receiver: Receiver) -> None:

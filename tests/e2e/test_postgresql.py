@@ -1,7 +1,6 @@
 """The daemon on PostgreSQL and a Redis of its own machine: what a larger installation runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ FAST = '[sandbox]\npair_after = "0.05s"\nlatency = "5ms"\n[limits]\nsession_per_
 @pytest.fixture
 def environ(postgres_url: str, redis_url: str) -> dict[str, str]:
     return {"DATABASE_URL": postgres_url.replace("+asyncpg", ""), "ZAPD_REDIS__URL": redis_url}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as running:
-        yield running
 
 
 async def zapd(daemon: Daemon, *arguments: str) -> tuple[int, str]:

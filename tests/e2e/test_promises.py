@@ -32,12 +32,6 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
         yield running
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as running:
-        yield running
-
-
 async def reaches(daemon: Daemon, message: str, *states: str, within: float = 15.0) -> None:
     """Wait until the message has one of these states."""
 

@@ -68,13 +68,13 @@ class Envelopes:
         """Its rows, under an id that is ours."""
         return [self._events.recorded(new.event), self._states.added(new.state)]
 
-    def job(self, state: EventState, *, due_at: int = 0, kind: str = PROCESS, **payload: Any) -> Job:
-        """A job of the hub about an event."""
+    def job(self, state: EventState, *, due_at: int = 0) -> Job:
+        """The job that takes an event through the routes."""
         return Job(
             id=self._ids.new("job"),
             queue=QUEUE,
-            kind=kind,
-            payload=orjson.dumps({"event_id": state.event_id, **payload}),
+            kind=PROCESS,
+            payload=orjson.dumps({"event_id": state.event_id}),
             priority=self._priority,
             created_at=state.created_at,
             due_at=due_at or state.due_at,
@@ -107,8 +107,8 @@ def state_of(
     )
 
 
-def context_of(event: Event, state: EventState, data: Any = None) -> dict[str, Any]:
-    """What conditions, mappings and templates see. `data` replaces the event's own, after the source's mapping."""
+def context_of(event: Event, state: EventState) -> dict[str, Any]:
+    """What conditions, mappings and templates see."""
     envelope = orjson.loads(event.payload)
     return {
         "id": event.id,
@@ -116,5 +116,5 @@ def context_of(event: Event, state: EventState, data: Any = None) -> dict[str, A
         "timestamp": envelope["timestamp"],
         "source": state.source,
         "connection_id": event.connection_id,
-        "data": envelope["data"] if data is None else data,
+        "data": envelope["data"],
     }

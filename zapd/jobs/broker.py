@@ -333,10 +333,10 @@ class Broker:
         self._known(queue)
         return bool(await self._call("drop", queue, job_id) == 1)
 
-    async def clean(self, queue: str, *, most_dead: int = _MOST_DEAD) -> tuple[int, int]:
+    async def clean(self, queue: str) -> tuple[int, int]:
         """Forget completed and dead jobs past their retention. Bounded work per call."""
         self._known(queue)
-        completed, dead = await self._call("clean", queue, *self._kept_ms, most_dead)
+        completed, dead = await self._call("clean", queue, *self._kept_ms, _MOST_DEAD)
         return completed, dead
 
     def _known(self, queue: str) -> None:

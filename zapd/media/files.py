@@ -15,6 +15,7 @@ from zapd.media.sniff import HEAD
 WRITE = 1024 * 1024  #: bytes that are written at once, in a thread
 YOUNG = 3600.0  #: seconds; a younger file may belong to a row that is not committed yet
 BUCKETS = 256
+SWEPT = 16  #: directories that one sweep looks at
 
 
 class TooLarge(ZapdError):
@@ -79,13 +80,13 @@ class Files:
         """Delete a content that no row names. A young one stays for the sweep: its row may be under way."""
         await asyncio.to_thread(_unlink, self.path(sha256), time.time() - YOUNG)
 
-    async def sweep(self, known: Callable[[Collection[str]], Awaitable[set[str]]], *, buckets: int = 16) -> int:
+    async def sweep(self, known: Callable[[Collection[str]], Awaitable[set[str]]]) -> int:
         """Delete what no row names, in a few of the directories; each call goes on where the last one ended.
 
         `known` says which of these contents some row names. Returns how many went.
         """
         gone = 0
-        for _ in range(buckets):
+        for _ in range(SWEPT):
             bucket, self._next_bucket = self._next_bucket, (self._next_bucket + 1) % BUCKETS
             old = await asyncio.to_thread(_older, self._directory / f"{bucket:02x}", time.time() - YOUNG)
             for sha256 in set(old) - await known(old):

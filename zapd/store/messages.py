@@ -142,10 +142,9 @@ class MessageStore:
         direction: Direction | None = None,
         status: MessageStatus | None = None,
         after: str | None = None,
-        before: str | None = None,
         limit: int = 100,
     ) -> list[Message]:
-        """A page of a connection's messages by id, the oldest first: after `after`, or the last before `before`."""
+        """A page of a connection's messages by id, the oldest first."""
         query = sa.select(messages).where(_M.tenant == tenant, _M.connection_id == connection_id)
         if direction is not None:
             query = query.where(_M.direction == direction.value)
@@ -153,10 +152,7 @@ class MessageStore:
             query = query.where(_M.status == status.value)
         if after is not None:
             query = query.where(_M.id > after)
-        if before is None:
-            return [self.of(row) for row in await self._database.fetch(query.order_by(_M.id).limit(limit))]
-        query = query.where(_M.id < before).order_by(_M.id.desc()).limit(limit)
-        return [self.of(row) for row in reversed(await self._database.fetch(query))]
+        return [self.of(row) for row in await self._database.fetch(query.order_by(_M.id).limit(limit))]
 
     async def held_count(self) -> int:
         """How many messages of all tenants wait for a person or a late receipt."""

@@ -10,6 +10,7 @@ from typing import cast
 from zapd.webhooks.http_answer import AnswerReader, BadAnswer
 
 CONNECT_TIMEOUT = 5.0  #: seconds for one address, and again for TLS
+PER_DESTINATION = 128  #: idle connections to one place
 RECEIVE_BUFFER = 64 * 1024  #: bytes in the kernel: of an endless answer no more crosses the wire than is of use
 
 #: Tenant, TLS?, host, port. The tenant, because a connection into its private network is nobody else's.
@@ -75,7 +76,7 @@ class Connection(asyncio.Protocol):
             self._waiter.set_exception(Dropped("the connection was closed before the answer was complete"))
 
 
-async def reach(addresses: tuple[str, ...], port: int, *, timeout: float = CONNECT_TIMEOUT) -> socket.socket:
+async def reach(addresses: tuple[str, ...], port: int) -> socket.socket:
     """A socket connected to the first address that answers. Raises OSError (TimeoutError) of the last one."""
     loop = asyncio.get_running_loop()
     failed: OSError | None = None
@@ -84,7 +85,7 @@ async def reach(addresses: tuple[str, ...], port: int, *, timeout: float = CONNE
         try:
             made.setblocking(False)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(CONNECT_TIMEOUT):
                 await loop.sock_connect(made, (address, port))
             return made
         except OSError as error:
@@ -96,16 +97,14 @@ async def reach(addresses: tuple[str, ...], port: int, *, timeout: float = CONNE
     raise failed or OSError("the name has no address")
 
 
-async def converse(
-    made: socket.socket, *, tls: ssl.SSLContext | None, name: str, timeout: float = CONNECT_TIMEOUT
-) -> Connection:
+async def converse(made: socket.socket, *, tls: ssl.SSLContext | None, name: str) -> Connection:
     """The connection over a connected socket; with TLS, `name` is what the certificate must be for.
 
     Raises OSError (ssl.SSLError, TimeoutError).
     """
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(CONNECT_TIMEOUT):
             _, connection = await loop.create_connection(
                 lambda: Connection(loop), sock=made, ssl=tls, server_hostname=name if tls else None
             )
@@ -118,9 +117,8 @@ async def converse(
 class Idle:
     """Connections between two requests, by destination; the one used last goes first. Bounded in time and number."""
 
-    def __init__(self, *, keep: float, per_destination: int = 128) -> None:
+    def __init__(self, *, keep: float) -> None:
         self._keep = keep  #: seconds
-        self._per_destination = per_destination
         self._by_destination: dict[Destination, deque[tuple[float, Connection]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -138,7 +136,7 @@ class Idle:
         loop = asyncio.get_running_loop()
         kept = self._by_destination.setdefault(destination, deque())
         kept.append((loop.time(), connection))
-        if len(kept) > self._per_destination:
+        if len(kept) > PER_DESTINATION:
             kept.popleft()[1].abort()
         if self._sweep is None:
             self._sweep = loop.call_later(self._keep, self._close_old)

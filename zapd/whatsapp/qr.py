@@ -4,24 +4,26 @@ import asyncio
 import io
 from functools import lru_cache
 
-
-async def png(text: str, *, scale: int = 6) -> bytes:
-    """A PNG, `scale` pixels a module."""
-    return await asyncio.to_thread(_draw, text, "png", scale)
+PIXELS = 6  #: of a module of the code
 
 
-async def svg(text: str, *, scale: int = 6) -> bytes:
+async def png(text: str) -> bytes:
+    """A PNG."""
+    return await asyncio.to_thread(_draw, text, "png")
+
+
+async def svg(text: str) -> bytes:
     """An SVG document, UTF-8."""
-    return await asyncio.to_thread(_draw, text, "svg", scale)
+    return await asyncio.to_thread(_draw, text, "svg")
 
 
 async def terminal(text: str) -> str:
     """Block characters for a terminal with a dark background."""
-    return (await asyncio.to_thread(_draw, text, "terminal", 1)).decode()
+    return (await asyncio.to_thread(_draw, text, "terminal")).decode()
 
 
 @lru_cache(maxsize=32)  # a dashboard asks for the same code again and again
-def _draw(text: str, kind: str, scale: int) -> bytes:
+def _draw(text: str, kind: str) -> bytes:
     import segno  # noqa: PLC0415  # 1 MiB that most daemons never use; this is a thread, so nobody waits for it
 
     code = segno.make(text, micro=False, error="l")
@@ -30,5 +32,5 @@ def _draw(text: str, kind: str, scale: int) -> bytes:
         code.terminal(out=lines, compact=True)
         return lines.getvalue().encode()
     picture = io.BytesIO()
-    code.save(picture, kind=kind, scale=scale, border=4)
+    code.save(picture, kind=kind, scale=PIXELS, border=4)
     return picture.getvalue()

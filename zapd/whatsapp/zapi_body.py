@@ -52,9 +52,9 @@ class _Sending:
     payload: Json
     enclosed: Enclosed
 
-    def file(self, where: Json | None = None) -> Any:
-        """The file of the payload, or of a part of it."""
-        media = self.enclosed.media.get((where or self.payload).get("media_id", ""))
+    def file(self) -> Any:
+        """The file of the payload."""
+        media = self.enclosed.media.get(self.payload.get("media_id", ""))
         if media is None:
             raise Permanent("media_gone", "the file is not kept any more")
         return media

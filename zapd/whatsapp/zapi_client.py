@@ -19,11 +19,13 @@ from zapd.whatsapp.zapi_errors import error_of
 Json = dict[str, Any]
 
 MAX_ANSWER = 256 * 1024  #: bytes of an answer that are read; a QR code as a picture is the largest
+#: Seconds for a whole call, and for the part in which nothing is written yet.
+TIMEOUT = aiohttp.ClientTimeout(total=50.0, connect=10.0)
 PIECE = 3 * 64 * 1024  #: bytes of a file at once; a multiple of 3, so that pieces of base64 can be joined
 
 
 class ZapiClient:
-    """`timeout` bounds a whole call, `connect_timeout` the part in which nothing is written yet."""
+    """Calls of one instance."""
 
     def __init__(
         self,
@@ -33,13 +35,10 @@ class ZapiClient:
         instance_id: str,
         instance_token: str,
         client_token: str,
-        timeout: float = 50.0,
-        connect_timeout: float = 10.0,
     ) -> None:
         self._http = http
         self._url = f"{base_url.rstrip('/')}/instances/{instance_id}/token/{instance_token}"
         self._headers = {"Client-Token": client_token, "Content-Type": "application/json"}
-        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=connect_timeout)
 
     async def call(
         self,
@@ -64,7 +63,7 @@ class ZapiClient:
                 params=query,
                 data=data,
                 headers=headers,
-                timeout=self._timeout,
+                timeout=TIMEOUT,
                 allow_redirects=False,
             ) as answer:
                 raw = await _read(answer)
