@@ -66,8 +66,10 @@ def run(
         return MISSING_RESOURCE
     try:
         return uvloop.run(Daemon(config=config, reload=reload, on_ready=on_ready, collectors=collectors).run())
-    except Exception:  # a bug of ours: what was accepted is in SQL, and systemd starts it again
-        log.exception("daemon.broken")
+    except ConfigError:
+        raise
+    except Exception as error:  # the process's boundary: the operator gets a line and a code, systemd starts it anew
+        log.exception("daemon.broken", reason=f"{type(error).__name__}: {error}")
         return BROKEN
     finally:
         os.close(lock)
@@ -126,6 +128,9 @@ class Daemon:
             log.error("start.failed", reason=str(error))
             await app.lifecycle.close()
             return MISSING_RESOURCE
+        except Exception:  # whatever it was: what has started must end, the embedded Redis first of all
+            await app.lifecycle.close()
+            raise
         self._notifier.send("READY=1", f"STATUS={app.summary()}")
         log.info("daemon.ready", listen=self._config.http.listen, state_dir=str(self._config.state.dir.absolute()))
         self._on_ready()

@@ -19,7 +19,7 @@ FREE: tuple[str, ...] = (
     "queues.x.secret",
     "web.wrapper",
 )
-FREE += ("media.dir", "contacts.opt_out_words", "contacts.opt_in_words", "events.templates", "email.password")
+FREE += ("media.dir", "contacts.opt_out_words", "contacts.opt_in_words", "email.password")
 LINES = (*FREE, "schedules.x.kind", "schedules.x.lane", "email.user")
 NAMES = (*LINES, "queues.x.endpoint", "events.whatsapp_connection", "email.host", "schedules.x.emit")
 NUMBERS = ("queues.x.backoff_factor", "queues.x.jitter")

@@ -1,12 +1,94 @@
 """What the process decides before its parts start."""
 
+import asyncio
+import gc
+import os
+import signal
 import socket
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
+from zapd import daemon
+from zapd.config import Config
+from zapd.config.sections import StateConfig
 from zapd.daemon import safe
-from zapd.errors import ConfigError
+from zapd.errors import ConfigError, Unavailable
+
+
+class FakeApp:
+    """What `Daemon` asks of the app. `on_start` is what happens while it starts."""
+
+    on_start: ClassVar[Callable[["FakeApp"], None]]
+    closed: ClassVar[int] = 0
+
+    def __init__(self, *, on_failed: Callable[[str, str], None], **_: Any) -> None:
+        self.failed = on_failed
+        self.lifecycle = SimpleNamespace(
+            start=self.start, close=self.close, stop=self.stop, pause=None, resume=None, turns=0
+        )
+
+    async def start(self, _: Any) -> None:
+        type(self).on_start(self)
+
+    async def close(self) -> None:
+        type(self).closed += 1
+
+    async def stop(self, **_: Any) -> None:
+        await asyncio.sleep(0)
+
+    def summary(self) -> str:
+        return "running"
+
+
+def fails(error: Exception) -> Callable[[FakeApp], None]:
+    def start(_: FakeApp) -> None:
+        raise error
+
+    return start
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a daemon sets for its whole process stays as it is: the other tests run in this one too."""
+    for of, name in ((gc, "freeze"), (gc, "set_threshold"), (sys, "setswitchinterval"), (os, "umask")):
+        monkeypatch.setattr(of, name, lambda *_: None)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    ("on_start", "code", "closed"),
+    [
+        (lambda _: os.kill(os.getpid(), signal.SIGTERM), 0, 0),
+        (lambda _: os.kill(os.getpid(), signal.SIGINT), 0, 0),
+        (fails(OSError("address already in use")), 69, 1),
+        (fails(Unavailable("SQL is away")), 69, 1),
+        (fails(RuntimeError("a bug")), 70, 1),
+        (lambda app: app.failed("cron", "RuntimeError: a bug"), 75, 0),
+        (fails(ConfigError("redis.binary = there is no such program")), 78, 1),
+    ],
+)
+def test_the_exit_code_says_why_it_ended(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    on_start: Callable[[FakeApp], None],
+    code: int,
+    closed: int,
+) -> None:
+    config = Config(state=StateConfig(dir=tmp_path))
+
+    class App(FakeApp):
+        pass
+
+    App.on_start = on_start
+    monkeypatch.setattr(daemon, "App", App)
+
+    assert daemon.run(config, reload=lambda: config) == code
+    assert App.closed == closed  # nothing that was started stays behind
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
@@ -28,3 +110,10 @@ def test_sockets_of_this_machine_fit_a_listen_on_loopback(tmp_path: Path) -> Non
         unix.bind(str(tmp_path / "s"))
 
         assert safe([tcp, six, unix], loopback_only=True) == [tcp, six, unix]
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_wrong_key_file_is_a_wrong_configuration(tmp_path: Path) -> None:
+    (tmp_path / "data.key").write_text("zz")
+    with pytest.raises(ConfigError, match="must hold keys in hex"):  # the command line makes it 78
+        daemon.run(Config(state=StateConfig(dir=tmp_path)), reload=Config)

@@ -3,6 +3,7 @@
 Every parser raises ValueError whose text says what is allowed: it becomes the end of a `key = value: …` line.
 """
 
+import os
 import re
 import shlex
 from email.utils import parseaddr
@@ -156,6 +157,12 @@ def _sender(value: str) -> str:
     return value
 
 
+def _directory(value: str) -> str:
+    if value and not os.path.isdir(value):  # Path.is_dir raises for a name that is too long
+        raise ValueError("should be a directory that is there")
+    return value
+
+
 def _one_line(value: str) -> str:
     if not value.isprintable():
         raise ValueError("should be one line without control characters")
@@ -175,6 +182,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Listen = Annotated[str, AfterValidator(_listen)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+Directory = Annotated[str, AfterValidator(_directory)]
 OneLine = Annotated[str, AfterValidator(_one_line)]
 JmesPath = Annotated[str, AfterValidator(_jmespath)]
 Sender = Annotated[str, AfterValidator(_sender)]

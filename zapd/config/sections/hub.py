@@ -6,6 +6,7 @@ from pydantic import Field
 
 from zapd.config.sections.section import Count, Positive, Section
 from zapd.config.values import (
+    Directory,
     Duration,
     Integer,
     JmesPath,
@@ -28,7 +29,7 @@ class EventsConfig(Section):
     """Processor time that one template may use."""
     template_output: Annotated[Size, Field(ge=1024, le=16 * 1024**2)] = 256 * 1024
     """Largest text that one template may make."""
-    templates: str = ""
+    templates: Directory = ""
     """Directory with templates of your own for the e-mail and WhatsApp listeners; "" takes those that zapd brings."""
     email_to: JmesPath = "data.email || data.customer.email || data.client.email"
     """Where the e-mail listener finds the address in an event (JMESPath)."""
