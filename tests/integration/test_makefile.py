@@ -16,6 +16,7 @@ case "$*" in
   *venv*) rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo made >> calls ;;
   *"pip --version"*) ;;
   *"pip install"*) echo installed >> calls ;;
+  *py_compile*|*compileall*) echo compiled >> calls ;;
   -c*) exec "{real}" "$@" ;;
 esac
 """
@@ -56,7 +57,7 @@ def build(project: Path) -> list[str]:
 
 
 def test_it_is_built_once(project: Path) -> None:
-    assert build(project) == ["made", "installed"]
+    assert build(project) == ["made", "installed", "compiled"]
     assert build(project) == []
 
 
@@ -64,13 +65,13 @@ def test_changed_constraints_are_installed_in_place(project: Path) -> None:
     build(project)
     made = (project / ".venv" / ".made").stat().st_mtime
     os.utime(project / "constraints.txt", (made + 1, made + 1))
-    assert build(project) == ["installed"]
+    assert build(project) == ["installed", "compiled"]
 
 
 def test_what_an_interrupted_build_left_is_replaced(project: Path) -> None:
     (project / ".venv" / "bin").mkdir(parents=True)
     (project / ".venv" / "bin" / "python").symlink_to("/no/such/python")
-    assert build(project) == ["made", "installed"]
+    assert build(project) == ["made", "installed", "compiled"]
 
 
 def test_a_python_that_is_too_old_is_refused_with_the_remedy(project: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_python_that_is_too_old_is_refused_with_the_remedy(project: Path) -> N
 
 def test_the_systems_python_is_taken_when_it_will_do(project: Path) -> None:
     assert make(project, "venv", "SYSTEM_PYTHON=./python").returncode == 0
-    assert calls(project) == ["made", "installed"]
+    assert calls(project) == ["made", "installed", "compiled"]
 
 
 def test_else_the_first_python3_is_taken(project: Path) -> None:
@@ -94,7 +95,7 @@ def test_else_the_first_python3_is_taken(project: Path) -> None:
     shutil.copy(project / "python", first)
     path = f"{first.parent}{os.pathsep}{os.environ['PATH']}"
     assert make(project, "venv", "SYSTEM_PYTHON=/no/such/python", path=path).returncode == 0
-    assert calls(project) == ["made", "installed"]
+    assert calls(project) == ["made", "installed", "compiled"]
 
 
 def test_help_lists_every_target(project: Path) -> None:

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from zapd.cli.process import import_aiohttp
+from zapd.cli.process import import_aiohttp, leave_out
 
 BUILD = """
 import gc, ssl, sys
-from zapd.cli.process import import_aiohttp
-sys.modules.setdefault("rich", None)
+from zapd.cli.process import import_aiohttp, leave_out
+leave_out(sqlite=True)
 import_aiohttp()
 from zapd.app import App
 from zapd.config import load
@@ -25,6 +25,8 @@ NOT_LOADED = [
     "alembic",
     "asyncpg",
     "cryptography.hazmat",
+    "frozenlist._frozenlist",
+    "greenlet",
     "jinja2",
     "jmespath",
     "jsonschema",
@@ -61,6 +63,12 @@ def test_it_is_loaded_by_the_first_that_needs_it(built: tuple[set[str], int], na
 def test_the_certificates_are_read_by_the_first_that_needs_them(built: tuple[set[str], int]) -> None:
     assert built[1] == 0
     assert "aiohttp" in built[0]
+
+
+def test_on_postgresql_greenlet_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "modules", {"greenlet": sys})
+    leave_out(sqlite=False)
+    assert sys.modules == {"greenlet": sys, "rich": None}
 
 
 def test_aiohttp_is_imported_under_the_variable_that_was_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,8 +46,11 @@ def _fetch() -> None:
         archive = next(iter(Path(folder).glob("*.tar.gz")))
         with tarfile.open(archive) as content:
             for member in content.getmembers():
-                if member.name.startswith(_INSIDE) and member.isfile():
-                    content.extract(member, folder, filter="data")
+                source = content.extractfile(member) if member.name.startswith(_INSIDE) else None
+                if source:  # a file; `extract` has its safe filter from Python 3.11.4 on only
+                    target = Path(folder) / _INSIDE / Path(member.name).relative_to(_INSIDE)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(source.read())
         _KEPT.parent.mkdir(exist_ok=True)
         draft = _KEPT.with_name(f"{_KEPT.name}.{os.getpid()}")
         shutil.copytree(Path(folder) / _INSIDE, draft)
