@@ -7,8 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.redis_server import RedisServer, embedded_binary, missing
+
+# How long an example took says something about the machine, not about the code: no test fails for it.
+settings.register_profile("zapd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("zapd")
 
 
 @pytest.fixture(scope="session")
