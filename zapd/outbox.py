@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from zapd import failpoint
 from zapd.errors import InvalidInput, NotFound, Unavailable
+from zapd.jobs.astray import Astray
 from zapd.jobs.broker import Broker
 from zapd.jobs.job import Job
 from zapd.store.commands import Change, Row
@@ -47,11 +48,12 @@ class OutboxMetrics:
         )
         repairs = Counter(
             "zapd_reconciler_repairs",
-            "Jobs put back that Redis did not hold (missing); jobs whose end was not recorded (dead).",
+            "Jobs put back that Redis did not hold (missing) or held in none of its keys (astray);"
+            " jobs whose end was not recorded (dead).",
             ["kind"],
             registry=registry,
         )
-        self.missing, self.dead = repairs.labels("missing"), repairs.labels("dead")
+        self.missing, self.astray, self.dead = map(repairs.labels, ("missing", "astray", "dead"))
 
     def watch(self, waiting_since: Callable[[], int | None]) -> None:
         """Show it at each scrape."""
@@ -292,23 +294,30 @@ class Outbox:
             waited += CHECK_EVERY
 
     async def reconcile(self) -> int:
-        """Put back the jobs of settled rows that Redis does not hold; settle those that died. Returns how many."""
-        repaired = 0
+        """Put back the jobs of settled rows that Redis does not hold; settle those that died. Returns how many.
+
+        Also those that it holds where nothing takes them: somebody deleted the stream or the list that they were in.
+        """
+        repaired, astray = 0, Astray()
         after: str | None = None
         before = self._now_ms() - round(self._settled_after * 1000)
         while not self._quiet:
             page = await self._rows.scan(after=after, created_before=before, limit=PAGE)
-            mended = await self._repair(page)
+            mended = await self._repair(page, astray)
             repaired += mended
             await asyncio.sleep(mended / REPAIRS)
             if len(page) < PAGE:
                 break
             after = page[-1].id
+        brought = await astray.bring_back(self._broker, per_second=REPAIRS)
+        repaired += brought
+        if self._metrics:
+            self._metrics.astray.inc(brought)
         if repaired:
             log.warning("outbox.repaired", jobs=repaired)
         return repaired
 
-    async def _repair(self, page: Sequence[OutboxRow]) -> int:
+    async def _repair(self, page: Sequence[OutboxRow], astray: Astray) -> int:
         repaired = 0
         for queue, rows in groupby(sorted(page, key=lambda row: row.queue), key=lambda row: row.queue):
             jobs = [job_of(row) for row in sorted(rows, key=lambda row: row.id)]
@@ -323,6 +332,8 @@ class Outbox:
                 if place == "dead":
                     await self._on_dead(job, "reclaimed", "its end was not recorded")
                     self.finished([(job.tenant, job.id)])
+                elif place == "astray":
+                    astray.add(job)
             repaired += len(missing)
             if self._metrics:
                 self._metrics.missing.inc(len(missing))

@@ -17,6 +17,7 @@ from zapd import outbox as outbox_module
 from zapd.jobs.broker import Broker
 from zapd.jobs.claim import Ending, Finished
 from zapd.jobs.job import Job
+from zapd.jobs.keys import key
 from zapd.outbox import Outbox
 
 
@@ -290,6 +291,47 @@ async def test_a_reconcile_leaves_alone_what_runs_waits_and_is_delayed(world: Wo
     await world.engine.broker.claim(SEND, 1)
     world.clock.advance(61)
     assert await world.outbox.reconcile() == 0
+
+
+@pytest.mark.parametrize("gone", ["r:5", "l:5:x", "e:5", "lv", "d", "ls:x", "r:5 l:5:x e:5 lv d a gone ls:x"])
+async def test_a_reconcile_finds_the_jobs_of_a_key_that_somebody_deleted(world: World, gone: str) -> None:
+    """In their order, in front of what came later, and each once."""
+    before = [a_job(world, lane="x"), a_job(world), a_job(world, lane="x"), a_job(world), a_job(world, due_at=1 << 45)]
+    since = [a_job(world, lane="x"), a_job(world)]
+    await commit(world, *before, *since)
+    await world.engine.broker.enqueue(before)
+    await world.engine.redis.delete(*[key(SEND, name) for name in gone.split()])
+    await world.engine.broker.enqueue(since)
+    world.clock.advance(61)
+
+    await world.outbox.reconcile()
+
+    assert await world.outbox.reconcile() == 0
+    left: list[Job] = []
+    for _ in range(3):  # one job of a lane at a time
+        left += await finish(world.engine.broker, Ending.DONE)
+    assert [job.id for job in left if job.lane] == [before[0].id, before[2].id, since[0].id]
+    assert [job.id for job in left if not job.lane] == [before[1].id, before[3].id, since[1].id]
+    assert await world.engine.redis.zrange(key(SEND, "d"), 0, -1) == [before[4].id.encode()]
+    assert await world.engine.broker.quarantine(SEND) == []
+
+
+async def test_a_reconcile_frees_the_lane_of_a_claim_that_was_deleted(world: World) -> None:
+    """Its end is refused, so nobody else would take it out of what the lane has in flight."""
+    await world.engine.broker.limit_lane(SEND, "x", per_minute=None, burst=None, cap=1)
+    first, second = a_job(world, lane="x"), a_job(world, lane="x")
+    await commit(world, first, second)
+    await world.engine.broker.enqueue([first, second])
+    claim = await world.engine.broker.claim(SEND, 10)
+    await world.engine.redis.delete(key(SEND, "a"))
+    ended = [Finished(claimed, Ending.DONE) for claimed in claim.jobs]
+    assert await world.engine.broker.finish(SEND, ended) == [False]
+    world.clock.advance(61)
+
+    assert await world.outbox.reconcile() == 1
+
+    assert [job.id for job in await finish(world.engine.broker, Ending.DONE)] == [first.id]
+    assert [job.id for job in await finish(world.engine.broker, Ending.DONE)] == [second.id]
 
 
 async def test_a_reconcile_does_not_bring_back_what_has_just_ended(

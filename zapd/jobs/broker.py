@@ -286,9 +286,18 @@ class Broker:
         await self._call("lane", queue, lane, "limit", *values, *self._limits[queue][:2])
 
     async def locate(self, queue: str, ids: Sequence[str]) -> list[str]:
-        """`live`, `dead` or `missing` per id."""
+        """`live`, `dead`, `missing` or `astray` per id: known, and in none of the keys that jobs wait in."""
         self._known(queue)
         return [place for batch in _batches(ids) for place in await self._inspector.locate(queue, batch)]
+
+    async def bring_back(self, queue: str, ids: Sequence[str]) -> int:
+        """Those of them that are astray wait again, first in line; of a lane name the last first. At most 500."""
+        self._known(queue)
+        letters: bytes = await self._call("locate", queue, 1, *ids)
+        found = letters.count(b"a")
+        if found:
+            self._on_ready(queue)
+        return found
 
     async def settled(self, queue: str, cursor: str, count: int) -> tuple[list[tuple[str, str]], str]:
         """Some live jobs that do not run, as (tenant, id), and where to go on; `0` begins anew. May name one twice."""

@@ -22,7 +22,7 @@ _CURSORS = {
 }
 STATES = ("waiting", "active", "delayed", "staged", "dead", "completed")
 _LANE_CURSOR = re.compile(r"[0-9]{1,4}:[0-9]{1,9}")
-_PLACES = {ord("l"): "live", ord("d"): "dead", ord("m"): "missing"}
+_PLACES = {ord("l"): "live", ord("d"): "dead", ord("m"): "missing", ord("a"): "astray"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class Inspector:
         )
 
     async def locate(self, queue: str, ids: Sequence[str]) -> list[str]:
-        letters: bytes = await self._call("locate", queue, *ids)
+        letters: bytes = await self._call("locate", queue, 0, *ids)
         return [_PLACES[letter] for letter in letters]
 
     async def job(self, queue: str, job_id: str) -> JobView | None:

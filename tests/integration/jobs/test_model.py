@@ -116,6 +116,9 @@ class Model:
         job = self.jobs[name]
         if job.place == "staged":
             self.lanes[job.level, job.lane].remove(name)
+            if job.lane in self.stuck:  # perhaps it was the head that held it up
+                self.stuck.discard(job.lane)
+                self.arm(job.lane, overwrite=False)
         elif job.place == "aside":
             self.aside.remove(name)
         elif job.place == "waiting":
@@ -466,6 +469,7 @@ class Machine(RuleBasedStateMachine):
         assert {name.decode(): int(count) for name, count in gone.items()} == {n: c for n, c in model.gone.items() if c}
         assert (int(void or 0), strangers) == (sum(model.gone.values()), 0)
         assert [name.decode() for name in aside] == model.aside
+        assert await self.brokers["a"].locate(QUEUE, list(model.jobs)) == ["live"] * len(model.jobs)  # none is astray
         for stream in streams:
             assert [fields[b"i"].decode() for _, fields in rest.pop(0)] == model.streams[stream]
         for level, lane in lanes:

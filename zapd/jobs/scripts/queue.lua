@@ -199,10 +199,17 @@ local function let_go(id, tenant) -- the job no longer runs: its tenant may have
   redis.call('DEL', W .. 'w:' .. tenant)
 end
 
+local function free_of_kinds(lane) -- the head that held it up, because its kind is paused, may be gone: a claim looks again
+  for _, kind in ipairs(redis.call('HKEYS', P .. 'pk')) do
+    if redis.call('SREM', P .. 'kl:' .. kind, lane) == 1 then arm(lane, now, 'NX') end
+  end
+end
+
 local function take_out(id, job) -- of where it waits, which is told. `job` is nil for a blob that cannot be read
   if redis.call('ZREM', P .. 'd', id) == 1 then return 'd' end
   if job and job.lane ~= '' then
     redis.call('LREM', P .. 'l:' .. job.priority .. ':' .. job.lane, 1, id)
+    free_of_kinds(job.lane)
     return 'l'
   end
   if job and redis.call('HEXISTS', P .. 'pk', job.kind) == 1 and redis.call('LREM', P .. 'k:' .. job.kind, 1, id) == 1 then
