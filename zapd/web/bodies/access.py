@@ -1,9 +1,9 @@
 """Keys and tenants."""
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from zapd.model.access import Scope
-from zapd.web.bodies.body import Body, Id, Label
+from zapd.web.bodies.body import Body, Id, Label, Moment
 
 
 class CreateKey(Body):
@@ -12,7 +12,7 @@ class CreateKey(Body):
     label: Label
     scopes: list[Scope] = Field(min_length=1)
     connection_id: Id | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     rate_per_minute: int | None = Field(default=None, ge=1, le=10_000_000, description="requests; else the daemon's")
     tenant: Id | None = Field(default=None, description="another tenant's key; for the operator only")
 

@@ -2,10 +2,17 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from zapd.config.values import Integer, duration
 from zapd.jobs.job import MAX_PRIORITY
+
+
+def _text(value: object) -> object:
+    if isinstance(value, (int, float)):
+        raise ValueError('should be a time such as "2026-11-27T12:00:00Z"')
+    return value
+
 
 MAX_ITEMS = 10_000  #: jobs in one request, dead letters in one bulk call
 #: Ids that clients choose: safe in a URL, a log line and a file name.
@@ -15,11 +22,13 @@ Priority = Annotated[Integer, Field(ge=1, le=MAX_PRIORITY, description="the high
 Payload = dict[str, Any]
 #: A span of time: a number of seconds, or text such as "90s", "10m", "1d".
 Seconds = Annotated[float, BeforeValidator(lambda value: duration(value) if isinstance(value, str) else value)]
+#: A point in time. A number is refused: some mean seconds by it and some milliseconds.
+Moment = Annotated[AwareDatetime, BeforeValidator(_text), Field(strict=False)]
 ONE_LINE = r"^[^|\x00-\x1f\x7f]*$"  # the engine keeps kind and lane in a header line whose fields `|` parts
 
 
 class Body(BaseModel):
-    """What all bodies have in common."""
+    """What all bodies have in common: also that text is no number, and 1 is not true."""
 
     # Each is built when it is first used: a daemon uses few of them.
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)

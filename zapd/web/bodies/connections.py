@@ -51,10 +51,10 @@ class ConnectionConfig(BaseModel):
     cloud: `phone_number_id waba_id access_token app_secret verify_token`. The transport checks its own.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     rate_per_minute: int | None = Field(default=None, ge=1, le=100_000)
-    on_ambiguous: OnAmbiguous | None = None
+    on_ambiguous: OnAmbiguous | None = Field(default=None, strict=False)
     recipient_per_minute: int | None = Field(default=None, ge=0, le=100_000, description="to one person; 0: no limit")
     recipient_burst: int | None = Field(default=None, ge=1, le=100_000)
     new_contacts_per_day: int | None = Field(default=None, ge=0, le=1_000_000, description="0: no limit")
@@ -92,7 +92,7 @@ class CreateConnection(Body):
 
     id: Id | None = None
     label: Label
-    transport: TransportName
+    transport: TransportName = Field(strict=False)
     config: ConnectionConfig = ConnectionConfig()
     webhook_url: str | None = None
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from zapd.web.bodies.body import MAX_ITEMS, Body
+from zapd.web.bodies.body import MAX_ITEMS, Body, Moment
 
 
 class RetryDead(Body):
@@ -13,8 +13,8 @@ class RetryDead(Body):
     queue: str | None = None
     reason: str | None = None
     kind: str | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     text: str | None = Field(default=None, max_length=200)
     ids: list[str] | None = Field(default=None, max_length=MAX_ITEMS)
     limit: int = Field(default=MAX_ITEMS, ge=1, le=MAX_ITEMS)

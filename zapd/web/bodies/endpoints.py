@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from zapd.model.webhook import BodyFormat
-from zapd.web.bodies.body import Body, Id
+from zapd.web.bodies.body import Body, Id, Moment
 from zapd.webhooks.endpoints import OVERLAP
 
 
@@ -83,8 +83,8 @@ class DropSecrets(Body):
 class RecoverEndpoint(Body):
     """What to bring back."""
 
-    since: AwareDatetime
-    until: AwareDatetime | None = None
+    since: Moment
+    until: Moment | None = None
     only_failed: bool = Field(default=True, description="false: also events that it never had")
     dry_run: bool = False
     rate: int | None = Field(default=None, ge=1, le=600_000, description="deliveries a minute")

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from zapd.enqueue import Policy
-from zapd.web.bodies.body import MAX_ITEMS, ONE_LINE, Body, Id, Priority, Seconds
+from zapd.web.bodies.body import MAX_ITEMS, ONE_LINE, Body, Id, Moment, Priority, Seconds
 
 
 class JobSpec(Body):
@@ -21,10 +21,10 @@ class JobItem(JobSpec):
     """One job for a queue of the operator's. Without `unique_…` the queue's own rules hold."""
 
     id: Id | None = None
-    run_at: AwareDatetime | None = None
+    run_at: Moment | None = None
     unique_key: str | None = Field(default=None, min_length=1, max_length=200, pattern=ONE_LINE)
     unique_for: Seconds | None = Field(default=None, gt=0, description="seconds, or text such as `10m`")
-    unique_policy: Policy | None = None
+    unique_policy: Policy | None = Field(default=None, strict=False)
 
 
 class BatchJob(JobSpec):

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from zapd.web.bodies.body import Body, Id, Payload, Priority
+from zapd.web.bodies.body import Body, Id, Moment, Payload, Priority
 
 MAX_BULK = 1_000  #: messages in one request
 
@@ -17,8 +17,8 @@ class SendMessage(Body):
     payload: Payload
     message_id: Id | None = None
     priority: Priority | None = None
-    send_at: AwareDatetime | None = None
-    expires_at: AwareDatetime | None = None
+    send_at: Moment | None = None
+    expires_at: Moment | None = None
     reply_to: str | None = Field(default=None, min_length=1, max_length=256)
 
 
