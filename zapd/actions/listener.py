@@ -60,10 +60,10 @@ def find(name: str, *, key: str) -> Listener:
     module, _, attribute = name.partition(":")
     try:
         found = getattr(import_module(module), attribute)
+        if inspect.isclass(found):
+            found = found()
     except Exception as error:  # whatever the operator's code does when it is imported
         raise ConfigError(f'{key} = "{name}": cannot be imported: {type(error).__name__}: {error}') from error
-    if inspect.isclass(found):
-        found = found()
     if not callable(found):
         raise ConfigError(f'{key} = "{name}": should be something that can be called with a job')
     callable_found: Listener = found

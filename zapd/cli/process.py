@@ -91,7 +91,7 @@ def _check(config: Path | None, state_dir: Path | None) -> None:
     from zapd.config import load  # noqa: PLC0415
 
     found = load(config, environ=os.environ, overrides=overrides(state_dir))
-    if found.definitions or found.listeners:
+    if found.definitions or found.listeners or any(queue.action for queue in found.queues.values()):
         import asyncio  # noqa: PLC0415
 
         from zapd.errors import ConfigError  # noqa: PLC0415

@@ -35,6 +35,21 @@ def test_a_wrong_configuration_is_78_and_names_every_key(tmp_path: Path, capsys:
     assert [problem.split(" ")[0] for problem in answer["problems"]] == ["http.listen", "limits.session_burst"]
 
 
+def test_a_listener_that_cannot_be_imported_is_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As at the start: those of events, and those of queues, also a class that cannot be made."""
+    file = tmp_path / "zapd.toml"
+    queues = {"a:b": "nowhere.at:all", "c:d": "json:nothing", "e:f": "fractions:Fraction", "g:h": "enum:EnumMeta"}
+    file.write_text(
+        "".join(f'[queues."{name}"]\naction = "listener"\nlistener = "{what}"\n' for name, what in queues.items())
+        + '[listeners]\n"x.y" = ["gone.module:X"]\n'
+    )
+    assert main(["check-config", "--config", str(file)]) == BAD_CONFIG
+    told = capsys.readouterr().err
+    for name in ("nowhere.at:all", "json:nothing", "enum:EnumMeta", "gone.module:X"):
+        assert f"{name}" in told
+    assert "e:f" in told  # it can be made, and not called
+
+
 def test_a_right_configuration_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config"]) == 0
     assert main(["check-config", "--json"]) == 0

@@ -35,8 +35,7 @@ async def _examined(config: Config) -> list[Finding]:
 
 
 async def _rules(config: Config) -> list[Finding]:
-    problems = await problems_of_file(config) if config.definitions or config.listeners else []
-    if problems:
+    if problems := await problems_of_file(config):
         return [wrong("configuration", problem, "Mend the rule in the configuration file.") for problem in problems]
     return [ok("configuration", "every key is right")]
 
