@@ -4,7 +4,7 @@ import hashlib
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from zapd.announce import iso
@@ -40,7 +40,7 @@ class PostEvent(bodies.Body):
     type: EventType
     data: Any
     id: bodies.Id | None = None
-    occurred_at: AwareDatetime | None = None
+    occurred_at: bodies.Moment | None = None
     delay: Delay = Field(default=0, description='until its rules run: seconds, or such as "2h"')
     sync: bool = Field(default=False, description="run the listeners before answering")
 
@@ -50,8 +50,8 @@ class ReplayEvents(bodies.Body):
 
     types: list[TypePattern] = Field(default=["*"], min_length=1, max_length=50)
     source: str | None = Field(default=None, max_length=64)
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: bodies.Moment | None = None
+    until: bodies.Moment | None = None
     ids: list[bodies.Id] = Field(default=[], max_length=1_000)
     only_failed: bool = False
     limit: int | None = Field(default=None, ge=1, le=1_000_000)

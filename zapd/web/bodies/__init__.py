@@ -1,7 +1,7 @@
 """Every body that clients send, and how it is read."""
 
 from zapd.web.bodies.access import CreateKey, CreateTenant, RotateKey
-from zapd.web.bodies.body import MAX_ITEMS, Body, Id, Label, Payload, Priority, Seconds
+from zapd.web.bodies.body import MAX_ITEMS, Body, Id, Label, Moment, Payload, Priority, Seconds
 from zapd.web.bodies.connections import (
     ClockTime,
     ConnectionConfig,
@@ -70,6 +70,7 @@ __all__ = [
     "Label",
     "MergeContacts",
     "MisfireText",
+    "Moment",
     "Pair",
     "PauseQueue",
     "Payload",
