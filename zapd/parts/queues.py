@@ -9,10 +9,10 @@ from zapd.config.sections import JobsConfig
 from zapd.jobs.job import Handler, Job, Outcome, UnknownKind
 from zapd.jobs.settings import QueueSettings, RetryRule, SharedLimits, TenantLimits
 from zapd.jobs.verdict import OnDead
+from zapd.webhooks.hanging import HANGS_AFTER
 
 DELIVERY_GRACE = 5.0  #: seconds a delivery has beyond its POST, to be loaded and recorded
 RECEIVER_SLOW = 0.02  #: seconds after which a POST gives its slot to others: it is only a socket that waits
-RECEIVER_HANGS = 0.5  #: seconds after which a POST counts for no limit of jobs at once
 
 
 async def no_mourning(_job: Job, _reason: str, _error: str) -> None:
@@ -64,7 +64,7 @@ def settings_of(
         max_concurrency=queue.max_concurrency,
         clear_within=queue.clear_within,
         waits_after=RECEIVER_SLOW if name == "webhook:delivery" else None,
-        hangs_after=RECEIVER_HANGS if name == "webhook:delivery" else None,
+        hangs_after=HANGS_AFTER if name == "webhook:delivery" else None,
         max_in_flight=queue.max_in_flight,
         shared=queue.shared_limits,
         attempts=queue.attempts,

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -18,6 +19,7 @@ from zapd.store.commands import Change
 from zapd.webhooks.delivery import Deliverer
 from zapd.webhooks.endpoints import Endpoints, public_keys_of
 from zapd.webhooks.fanout import QUEUE, Fanout
+from zapd.webhooks.hanging import Hanging
 from zapd.webhooks.metrics import WebhookMetrics
 from zapd.webhooks.pacing import Pacing
 from zapd.webhooks.parcels import Packer
@@ -99,6 +101,7 @@ class Webhooks:
             announce=self.announcer.announce,
             packer=Packer(deliveries=storage.deliveries, commit=commit, now_ms=now_ms),
             pacing=self.pacing,
+            hanging=Hanging(slots=queue.max_concurrency, clock=time.monotonic),
             standing=standing,
             now_ms=now_ms,
             backoff=Backoff(base=queue.backoff, factor=queue.backoff_factor),

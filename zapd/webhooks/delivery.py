@@ -21,6 +21,7 @@ from zapd.webhooks import request
 from zapd.webhooks.client import Answer, Client
 from zapd.webhooks.failure import Failure
 from zapd.webhooks.fanout import Fanout
+from zapd.webhooks.hanging import Hanging
 from zapd.webhooks.metrics import WebhookMetrics
 from zapd.webhooks.pacing import Pacing
 from zapd.webhooks.parcels import Packer, Parcel
@@ -40,6 +41,7 @@ _EARLY = 1000  # milliseconds that a job may run before its delivery's `next_at`
 _CARRY = 3000  # milliseconds in which one job goes on with the deliveries that follow; a POST more fits its timeout
 _AHEAD = 600  # deliveries before one that are counted
 _TURN = 0.05  # seconds that each of them is reckoned with
+_CROWDED = 5.0  # seconds until an endpoint is looked at again that must wait because too many do not answer
 _TURN_WAIT = (1.0, 30.0)  # seconds at least and at most between two looks whether an ordered delivery's turn has come
 
 
@@ -57,6 +59,7 @@ class Deliverer:
         announce: Announce,
         packer: Packer,
         pacing: Pacing,
+        hanging: Hanging,
         standing: Standing,
         now_ms: Callable[[], int],
         backoff: Backoff,
@@ -70,6 +73,7 @@ class Deliverer:
         self._announce = announce
         self._packer = packer
         self._pacing = pacing
+        self._hanging = hanging
         self._standing = standing
         self._now_ms = now_ms
         self._backoff = backoff
@@ -179,6 +183,8 @@ class Deliverer:
         wait = self._pacing.wait(endpoint)
         if wait:
             return Snooze(wait, park_lane=True)
+        if self._hanging.shuts_out(endpoint.id, silent=self._pacing.silent(endpoint)):
+            return Snooze(_CROWDED, park_lane=True, given_back=True)
         if delivery.order_key is None or not (ahead := await self._deliveries.ahead(delivery, _AHEAD)):
             return None
         wait = max(((ahead[0].next_at or now) - now) / 1000, len(ahead) * _TURN)
@@ -193,7 +199,8 @@ class Deliverer:
         headers = request.headers_for(
             endpoint, parcel.lead, body, now_ms=started, message_id=parcel.message_id, seq=parcel.seq
         )
-        answer = await self._client.post(endpoint.url, headers=headers, body=body, tenant=endpoint.tenant)
+        with self._hanging.under_way(endpoint.id, silent=self._pacing.silent(endpoint)):
+            answer = await self._client.post(endpoint.url, headers=headers, body=body, tenant=endpoint.tenant)
         failpoint.reached("delivery.posted")
         self._observe(parcel.lead, answer)
         return await self._settle(job, endpoint, parcel, started, answer)

@@ -101,6 +101,11 @@ class Pacing:
         state = self._states.get(endpoint.id)
         return 0.0 if state is None else max(0, state.until - self._now_ms()) / 1000
 
+    def silent(self, endpoint: Endpoint) -> bool:
+        """Whether it did not answer the last POST that ended."""
+        state = self._states.get(endpoint.id)
+        return state is not None and state.waits > 0 and bool(state.suspects)
+
     async def took(self, endpoint: Endpoint, delivery_id: str) -> None:
         """It took a POST: twice as many at once, until they are as many as it may have."""
         state = self._states.get(endpoint.id)

@@ -78,6 +78,26 @@ async def test_silence_burns_no_tries_and_another_delivery_is_the_next_canary(wo
     receiver.open.set()
 
 
+async def test_many_silent_receivers_leave_room_and_wait_without_burning_tries(
+    world: World, receiver: Receiver
+) -> None:
+    """Eight of those that were silent may be asked at once here, of whom one may have recovered."""
+    for number in range(9):
+        await world.endpoint(f"{receiver.url}{number}")
+    jobs = await world.happens()
+    receiver.open.clear()
+    await asyncio.gather(*[world.run(job) for job in jobs])
+    world.clock.advance(2)
+
+    again = await asyncio.gather(*[world.run(job) for job in jobs])
+
+    assert again.count(Snooze(5.0, park_lane=True, given_back=True)) == 1
+    assert len(receiver.received) == 9 + 8
+    receiver.open.set()
+    world.clock.advance(10)
+    assert [await world.run(job) for job in jobs] == [Done()] * 9
+
+
 async def test_an_event_that_the_receiver_never_answers_burns_its_tries_while_others_are_taken(
     world: World, receiver: Receiver
 ) -> None:

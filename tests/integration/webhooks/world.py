@@ -29,6 +29,7 @@ from zapd.webhooks.delivery import Deliverer
 from zapd.webhooks.endpoints import Endpoints
 from zapd.webhooks.fanout import Fanout
 from zapd.webhooks.guard import Guard
+from zapd.webhooks.hanging import Hanging
 from zapd.webhooks.metrics import WebhookMetrics
 from zapd.webhooks.pacing import Pacing
 from zapd.webhooks.parcels import Packer
@@ -91,6 +92,7 @@ class World:
             announce=self.announcer.announce,
             packer=Packer(deliveries=self.deliveries, commit=self.commit, now_ms=now_ms),
             pacing=self.pacing,
+            hanging=Hanging(slots=4, clock=lambda: self.clock.now_ms() / 1000),
             standing=standing,
             now_ms=now_ms,
             backoff=Backoff(base=backoff),
