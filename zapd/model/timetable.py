@@ -26,6 +26,7 @@ _NAMED = {
     "@annually": "0 0 1 1 *",
 }
 _MINUTE = timedelta(minutes=1)
+_MINUTE_MS, _DAY = 60_000, 86_400_000
 _CHANGE = 3 * 3_600_000  # ms that are more than any change of the clocks
 
 
@@ -52,7 +53,21 @@ class Timetable:
         if self.every:
             return self.anchor + ((ms - self.anchor) // self.every + 1) * self.every
         # In an hour that comes twice the first that is found may be that of its first time, which is over.
-        return next(slot for moment in _sim(self.cron, self._moment(ms)) if (slot := _ms(moment)) > ms)
+        found = next(slot for moment in _sim(self.cron, self._moment(ms)) if (slot := _ms(moment)) > ms)
+        return next(self._passed_over(ms, found), found)
+
+    def _passed_over(self, after: int, until: int) -> Iterator[int]:
+        """Slots between that the library jumps over: it goes by whole hours, and some clocks change by half of one."""
+        sim = _sim(self.cron, self._moment(after))
+        if sim.fixup_tz is not None or self.timezone == "UTC":  # fixed hours: see above
+            return
+        for day in range(after, until, _DAY):
+            if self._moment(day).utcoffset() == self._moment(day + _DAY).utcoffset():
+                continue
+            for slot in range(day - day % _MINUTE_MS + _MINUTE_MS, min(day + _DAY, until), _MINUTE_MS):
+                at = self._moment(slot)
+                if at.minute in sim.minutes and at.hour in sim.hours and at.month in sim.months and sim.match_day(at):
+                    yield slot
 
     def between(self, after: int, until: int, most: int) -> list[int]:
         """The newest `most` slots in (after, until], in order."""

@@ -85,7 +85,32 @@ def test_what_follows_real_time_keeps_its_interval(day: str) -> None:
     assert {b - a for a, b in pairwise(found)} == {1_800_000}
 
 
-LINES = ["30 2 * * *", "*/30 * * * *", "0 * * * *", "30 1 * * *", "15 1,2,3 * * *", "0 0 * * SUN", "0 3 1 * *"]
+def test_where_clocks_change_by_half_an_hour_no_slot_is_passed_over() -> None:
+    """On 5 April 2026 at 02:00 it becomes 01:30 on Lord Howe: real 02:00 comes half an hour later."""
+    for line, expected in (
+        ("0 */2 * * *", ["00:00+1100", "02:00+1030", "04:00+1030"]),
+        ("*/30 2 * * *", ["02:00+1030"]),
+    ):
+        table = Timetable(cron=line, timezone="Australia/Lord_Howe")
+        first = at("2026-04-04T12:45:00")
+        found = [table.after(first)]
+        while len(found) < len(expected):
+            found.append(table.after(found[-1]))
+        assert [clock(slot, "Australia/Lord_Howe") for slot in found] == [f"05 {slot}" for slot in expected]
+        assert table.between(first, found[-1], 10) == found
+
+
+LINES = [
+    "0 */2 * * *",
+    "*/20 2 * * *",
+    "30 2 * * *",
+    "*/30 * * * *",
+    "0 * * * *",
+    "30 1 * * *",
+    "15 1,2,3 * * *",
+    "0 0 * * SUN",
+    "0 3 1 * *",
+]
 
 
 @given(
