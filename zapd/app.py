@@ -16,8 +16,10 @@ from prometheus_client.registry import Collector
 from zapd import __version__, first_start
 from zapd.config import Config
 from zapd.config.reload import needs_restart
+from zapd.config.schedules import RESERVED
 from zapd.errors import ConfigError
 from zapd.events.desk import Desk
+from zapd.events.envelope import ACT
 from zapd.ids import Ids
 from zapd.janitor import Janitor
 from zapd.lifecycle import Lifecycle
@@ -35,7 +37,7 @@ from zapd.parts.media import Media
 from zapd.parts.messages import Messages
 from zapd.parts.network import Network
 from zapd.parts.privacy import Privacy
-from zapd.parts.queues import Work, WorkTable, only_plain
+from zapd.parts.queues import Work, WorkTable, by_kind
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 from zapd.state import State
@@ -131,11 +133,11 @@ class App:
             "media:download": Work(self._media.downloads.run, self._media.downloads.dead),
         }
         work = {
-            **{queue: only_plain(its) for queue, its in plain.items()},
+            **{queue: by_kind({"": its}) for queue, its in plain.items()},
             "event:process": self._hub.process_work(),
-            "webhook:delivery": self._hub.acting(Work(deliverer.deliver, deliverer.dead)),
-            "notification:send": self._hub.acting(),
-            "maintenance:cleanup": Work(self._privacy.maintenance(self._janitor()).work),
+            "webhook:delivery": by_kind({"": Work(deliverer.deliver, deliverer.dead), ACT: self._hub.acting()}),
+            "notification:send": by_kind({ACT: self._hub.acting()}),
+            "maintenance:cleanup": by_kind({RESERVED: Work(self._janitor().clean), **self._privacy.work()}),
             **self._jobs.work(),
         }
         return {queue: self._jobs.guarded(its) for queue, its in work.items()}

@@ -15,7 +15,7 @@ from zapd.events.defining import Definer
 from zapd.events.desk import Desk
 from zapd.events.doing import Doers
 from zapd.events.email import Mailer
-from zapd.events.envelope import Envelopes
+from zapd.events.envelope import ACT, PROCESS, REPLAY, SELFTEST, SYNC, Envelopes
 from zapd.events.evaluator import Evaluator
 from zapd.events.ingest import Ingest
 from zapd.events.intake import Intake
@@ -25,22 +25,22 @@ from zapd.events.planning import Planner
 from zapd.events.processing import Processor
 from zapd.events.quarantine import Quarantine
 from zapd.events.registry import Registry
-from zapd.events.replaying import Replayer
+from zapd.events.replaying import REDELIVER, Replayer
 from zapd.events.standing import Standing
 from zapd.events.syncing import Syncer
 from zapd.events.targets import Targets
+from zapd.jobs.job import Job, Outcome
 from zapd.messaging.submit import Messaging
 from zapd.model.access import DEFAULT_TENANT
 from zapd.model.hub import Progress
 from zapd.model.webhook import Category
-from zapd.parts import hub_work
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
 from zapd.parts.hub_file import listeners_named
 from zapd.parts.hub_links import Links
 from zapd.parts.network import Network
 from zapd.parts.paces import burst_of_a_minute, burst_of_a_second
-from zapd.parts.queues import Work
+from zapd.parts.queues import Work, by_kind
 from zapd.parts.storage import Storage
 from zapd.parts.webhooks import Webhooks
 
@@ -246,17 +246,24 @@ class Hub:
 
     def process_work(self) -> Work:
         """The work of event:process."""
-        return hub_work.process_work(
-            processor=self.processor,
-            actor=self.actor,
-            replayer=self.replayer,
-            syncer=self.syncer,
-            selftest_events=self._config.events.selftest_events,
+
+        async def selftest(job: Job) -> Outcome:
+            return await self.replayer.selftest(job, count=self._config.events.selftest_events)
+
+        return by_kind(
+            {
+                PROCESS: Work(self.processor.handle, self.processor.dead),
+                ACT: self.acting(),
+                REPLAY: Work(self.replayer.handle),
+                REDELIVER: Work(self.replayer.one),
+                SYNC: Work(self.syncer.handle, self.syncer.dead),
+                SELFTEST: Work(selftest),
+            }
         )
 
-    def acting(self, others: Work | None = None) -> Work:
-        """The work of a queue that does actions, and perhaps `others` beside them."""
-        return hub_work.acting(self.actor, others)
+    def acting(self) -> Work:
+        """The work of an action, on whichever queue it is done."""
+        return Work(self.actor.handle, self.actor.dead)
 
     # --- start, stop, numbers ---
 

@@ -1,10 +1,11 @@
 """Personal data: export, erase, new keys."""
 
-from zapd.janitor import Janitor
-from zapd.jobs.job import Job, Outcome
+from collections.abc import Mapping
+
 from zapd.parts.accounts import Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
+from zapd.parts.queues import Work
 from zapd.parts.storage import Storage
 from zapd.privacy import ERASE_TENANT, ROTATE
 from zapd.privacy import Privacy as PrivacyRules
@@ -45,9 +46,9 @@ class Privacy:
         """Empty a slice of bodies that are past their time."""
         return await self.bodies.emptied(now_ms() - self._keep, but=self._no_bodies)
 
-    def maintenance(self, janitor: Janitor) -> "Maintenance":
-        """The handler of maintenance:cleanup: the cleanup and the jobs of this area."""
-        return Maintenance(janitor=janitor, rules=self.rules)
+    def work(self) -> Mapping[str, Work]:
+        """The work of its kinds of jobs."""
+        return dict.fromkeys((ROTATE, ERASE_TENANT), Work(self.rules.work))
 
     async def _close_connections(self, tenant: str) -> None:
         after: str | None = None
@@ -56,16 +57,3 @@ class Privacy:
                 if connection.state != "closed":
                     await self._accounts.sessions.close(tenant, connection.id)
             after = found[-1].id
-
-
-class Maintenance:
-    """Tells the jobs of maintenance:cleanup apart by their kind."""
-
-    def __init__(self, *, janitor: Janitor, rules: PrivacyRules) -> None:
-        self._janitor = janitor
-        self._rules = rules
-
-    async def work(self, job: Job) -> Outcome:
-        """One job."""
-        mine = job.kind in (ROTATE, ERASE_TENANT)
-        return await (self._rules.work(job) if mine else self._janitor.clean(job))

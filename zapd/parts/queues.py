@@ -27,15 +27,21 @@ class Work:
     dead: OnDead = no_mourning
 
 
-def only_plain(work: Work) -> Work:
-    """The same work, for jobs without a kind. One with a kind is a newer release's, on this Redis too: it is parked."""
+def by_kind(works: Mapping[str, Work]) -> Work:
+    """The work of each kind of job; "" are those without one. Another kind is a newer release's, on this Redis too: it
+    is parked.
+    """
 
     async def handle(job: Job) -> Outcome:
-        if job.kind:
+        if job.kind not in works:
             raise UnknownKind(job.kind)
-        return await work.handler(job)
+        return await works[job.kind].handler(job)
 
-    return Work(handle, work.dead)
+    async def mourn(job: Job, reason: str, error: str) -> None:
+        if job.kind in works:
+            await works[job.kind].dead(job, reason, error)
+
+    return Work(handle, mourn)
 
 
 WorkTable = Mapping[str, Work]  #: queue → its work
