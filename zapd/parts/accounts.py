@@ -11,7 +11,7 @@ from zapd.backoff import Backoff
 from zapd.config import Config
 from zapd.media.uploads import ConnectionUploads
 from zapd.model.pace import Limits
-from zapd.model.session import Connection, TransportName
+from zapd.model.session import Connection, OnAmbiguous, TransportName
 from zapd.parts import zapi
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
@@ -47,12 +47,14 @@ def check_sandbox_config(config: Mapping[str, Any]) -> None:
 
 SANDBOX = Kind(
     capabilities=SandboxTransport.capabilities,
+    on_ambiguous=OnAmbiguous.RESEND,
     check_config=check_sandbox_config,
     parse=lambda _connection, raw: sandbox_wire.parse(raw),
     peek=lambda _connection, raw: sandbox_wire.peek(raw),
 )
 CLOUD = Kind(
     capabilities=CloudTransport.capabilities,
+    on_ambiguous=OnAmbiguous.VERIFY,
     limits=Limits(recipient_per_minute=10, recipient_burst=45),  # Meta's pair rate, wire facts §1.10
     check_config=check_cloud_config,
     parse=lambda connection, raw: cloud.parse(CloudConfig.read(connection.config), raw),

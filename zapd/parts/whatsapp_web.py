@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from zapd.model.session import Connection
+from zapd.model.session import Connection, OnAmbiguous
 from zapd.parts.basis import Basis, now_ms
 from zapd.sessions.kinds import Kind
 from zapd.store.vault import Vault
@@ -31,6 +31,7 @@ def _parse(_connection: Connection, raw: bytes) -> Sequence[Update]:
 
 WEB = Kind(
     capabilities=outgoing.CAPABILITIES,
+    on_ambiguous=OnAmbiguous.HOLD,
     check_config=settings.check_config,
     parse=_parse,
     address=outgoing.address,

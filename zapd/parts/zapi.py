@@ -9,7 +9,7 @@ import orjson
 
 from zapd.config import Config, sections
 from zapd.model.pace import Limits
-from zapd.model.session import Connection
+from zapd.model.session import Connection, OnAmbiguous
 from zapd.parts.basis import now_ms
 from zapd.sessions.kinds import Kind
 from zapd.whatsapp import zapi_body, zapi_errors, zapi_webhook
@@ -20,6 +20,7 @@ def kind_of(config: Config) -> Kind:
     """Its own pace is never above that of all sessions."""
     return Kind(
         capabilities=ZapiTransport.capabilities,
+        on_ambiguous=OnAmbiguous.HOLD,
         check_config=check,
         parse=lambda connection, raw: zapi_webhook.parse(
             raw, instance_id=ZapiConfig.read(connection.config).instance_id

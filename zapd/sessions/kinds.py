@@ -1,20 +1,12 @@
-"""What each transport can do and needs, and how it meets doubt."""
+"""What each transport can do and needs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zapd.model.pace import NO_LIMITS, Limits
-from zapd.model.session import Connection, OnAmbiguous, TransportName
+from zapd.model.session import Connection, OnAmbiguous
 from zapd.whatsapp.transport import Peek, SendError, Update
-
-#: What becomes of a send whose answer never came, where a connection does not say.
-ON_AMBIGUOUS = {
-    TransportName.SANDBOX: OnAmbiguous.RESEND,
-    TransportName.CLOUD: OnAmbiguous.VERIFY,
-    TransportName.ZAPI: OnAmbiguous.HOLD,
-    TransportName.WEB: OnAmbiguous.HOLD,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +14,7 @@ class Kind:
     """What one transport can do and needs."""
 
     capabilities: frozenset[str]
+    on_ambiguous: OnAmbiguous  #: what becomes of a send whose answer never came, where a connection does not say
     check_config: Callable[[Mapping[str, Any]], None]  #: raises InvalidInput naming `config.<key>`
     parse: Callable[[Connection, bytes], Sequence[Update]]
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda config: config  #: adds what zapd makes itself

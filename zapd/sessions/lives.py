@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import orjson
 
-from zapd.errors import Conflict, FieldError, InvalidInput, Unavailable
+from zapd.errors import Conflict, Unavailable
 from zapd.ids import Ids
 from zapd.jobs.job import Done, Job, Outcome
 from zapd.model.session import Connection, Desired, SessionState, TransportName, key_of
 from zapd.model.webhook import Endpoint
-from zapd.sessions.kinds import ON_AMBIGUOUS, Kind
+from zapd.sessions.kinds import Kind
 from zapd.sessions.records import Records
 from zapd.sessions.requests import CreateConnection, Created, UpdateConnection
 from zapd.store.commands import Change, Row
@@ -73,10 +73,7 @@ class Sessions:
 
         The same id again while it is starting gives the same job; later it is a Conflict. Raises InvalidInput.
         """
-        kind = self._kinds.get(request.transport)
-        if kind is None:
-            names = ", ".join(sorted(self._kinds))
-            raise InvalidInput(FieldError("transport", f"this release has {names}; {request.transport} comes later"))
+        kind = self._kinds[request.transport]
         kind.check_config(request.config)
         now = self._now_ms()
         connection_id = request.id or self._ids.new("con")
@@ -91,7 +88,7 @@ class Sessions:
             reason=None,
             since=now,
             config=orjson.dumps(dict(kind.complete(request.config))),
-            on_ambiguous=request.on_ambiguous or ON_AMBIGUOUS[request.transport],
+            on_ambiguous=request.on_ambiguous or kind.on_ambiguous,
             rate_per_minute=request.rate_per_minute or kind.rate_per_minute,
             limits=request.limits,
             created_at=now,
