@@ -139,6 +139,39 @@ async def test_reclaim_works_in_bounded_steps_and_forgets_the_dead(engine: Engin
     assert await engine.redis.hlen(key(QUEUE, "a")) == 0
 
 
+@pytest.mark.parametrize("forgotten", [False, True], ids=["at once", "after the hold was once passed over"])
+async def test_jobs_that_a_zapd_of_before_the_fences_held_go_on(engine: Engine, forgotten: bool) -> None:
+    first, second = engine.job(lane="x"), engine.job(lane="x")
+    await engine.broker.enqueue([first, second])
+    assert ids(await claim(engine)) == [first.id]
+    old = "a:7:0"
+    await engine.redis.hset(key(QUEUE, "a"), first.id, f"{old}|b:5|1764200000000-0")
+    if not forgotten:
+        await engine.redis.zadd(key(QUEUE, "hb"), {old: 1})
+    other = engine.another("b")
+
+    assert await other.reclaim(QUEUE, others=True) == 1
+
+    taken = (await other.claim(QUEUE, 5)).jobs
+    assert ids(taken) == [first.id]
+    assert await other.finish(QUEUE, done(taken)) == [True]
+    assert ids((await other.claim(QUEUE, 5)).jobs) == [second.id]
+
+
+async def test_jobs_that_a_live_zapd_of_before_the_fences_holds_stay_its_own(engine: Engine) -> None:
+    job = engine.job()
+    await engine.broker.enqueue([job])
+    await claim(engine)
+    await engine.redis.hset(key(QUEUE, "a"), job.id, "old|b:5|1764200000000-0")
+    await engine.redis.zadd(key(QUEUE, "hb"), {"old": 1 << 42})
+    other = engine.another("b")
+
+    assert await other.reclaim(QUEUE, others=True) == 0
+
+    await engine.redis.zadd(key(QUEUE, "hb"), {"old": 1})
+    assert await other.reclaim(QUEUE, others=True) == 1
+
+
 async def test_what_a_lost_claim_took_is_recovered_and_a_late_one_is_void(engine: Engine) -> None:
     jobs = [engine.job(), engine.job(lane="x"), engine.job()]
     await engine.broker.enqueue(jobs[:1])

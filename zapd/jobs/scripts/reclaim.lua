@@ -13,17 +13,26 @@ for i = 1, #names, 2 do -- whoever holds a job is in there: a claim writes both
   local mate = string.sub(name, 1, #mates) == mates
   if name ~= me and (mate or others and tonumber(names[i + 1]) < now) then dead[name] = 0 end
 end
-if not next(dead) then return 0 end
+
+local function holder(hold) -- its name and fence. A zapd of before there were fences wrote name|stream|entry
+  local name, number = string.match(hold, '^(.*)|(%d+)$')
+  if name then return name, tonumber(number) end
+  name = string.match(hold, '^(.-)|') or hold
+  local beats = tonumber(redis.call('ZSCORE', P .. 'hb', name) or 0) >= now
+  if not dead[name] and others and name ~= me and not beats then dead[name] = 0 end -- we may have forgotten it already
+  return name, 0
+end
 
 local found = {}
 local held = redis.call('HGETALL', P .. 'a')
 for i = 1, #held, 2 do
-  local name, number = string.match(held[i + 1], '^(.*)|(%d+)$')
-  if name and dead[name] then
+  local name, number = holder(held[i + 1])
+  if dead[name] then
     dead[name] = dead[name] + 1
-    found[#found + 1] = {id = held[i], number = tonumber(number), name = name}
+    found[#found + 1] = {id = held[i], number = number, name = name}
   end
 end
+if not next(dead) then return 0 end
 table.sort(found, function(x, y) return x.number > y.number end) -- newest first: what comes later goes in front of them
 for i = #found, most + 1, -1 do found[i] = nil end
 for _, claim in ipairs(found) do
