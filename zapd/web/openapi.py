@@ -71,7 +71,7 @@ def _operation(route: Route, body: dict[str, Any] | None, shown: dict[str, Any])
         "tags": [route.resource],
         "parameters": [*_path_parameters(route.path), *_query_parameters(route.query)],
         "responses": {
-            str(route.status): _response(route, shown),
+            **{str(status): _response(route, shown) for status in (route.status, *route.also)},
             "default": {
                 "description": "An error",
                 "content": {PROBLEM: {"schema": {"$ref": REF.format(model="Problem")}}},

@@ -26,6 +26,7 @@ class Route:
     takes: str = "application/json"  #: the media type of the body
     answer: Any = None  #: a TypedDict; None: see `media`
     status: int = 200
+    also: tuple[int, ...] = ()  #: other statuses with the same answer
     media: str = "application/json"  #: of the answer
     accepts: str = ""  #: the kind of work that is kept when it answers 2xx: its time is measured apart
     operator: bool = False  #: for the default tenant only: it touches or shows what belongs to all tenants

@@ -62,6 +62,20 @@ def test_a_route_is_documented_whole(route: Any) -> None:
         assert operation["responses"][str(route.status)]["content"][route.media]["schema"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [
+        ("get", "/health", {"200", "503"}),  # what the probes read is no problem+json
+        ("get", "/ready", {"200", "503"}),
+        ("post", "/events", {"202", "200"}),  # with `sync`
+    ],
+)
+def test_an_answer_under_another_status_is_documented_too(method: str, path: str, statuses: set[str]) -> None:
+    responses = DOCUMENT["paths"][path][method]["responses"]
+    assert set(responses) == {*statuses, "default"}
+    assert len({orjson.dumps(responses[status]) for status in statuses}) == 1
+
+
 def test_only_these_routes_ask_for_no_key() -> None:
     assert {route.path for route in ROUTES if route.scope is None} == {
         "/health",

@@ -45,6 +45,7 @@ HUB: tuple[Route, ...] = (
         body=own_events.PostEvent,
         answer=own_events.PostedEvent,
         status=202,
+        also=(200,),  # with `sync`
         accepts="event",
     ),
     Route("GET", "/events/{id}/why", own_events.why, READ, answer=own_events.WhyAnswer),
