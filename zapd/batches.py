@@ -175,7 +175,7 @@ class Batches:
         jobs = [*([job] if job else []), *told.jobs]
         if await self._commit(closed, skipped, *told.changes, jobs=jobs) is not None:
             self._metrics.ended["failed" if failed else "succeeded"].inc()
-            log.info("batch.ended", batch=batch.id, succeeded=succeeded, failed=failed)
+            log.info("batch.ended", batch_id=batch.id, succeeded=succeeded, failed=failed)
 
     def _callback(self, batch: Batch, wanted: Mapping[str, Any], summary: Mapping[str, Any], at: int) -> Job:
         return Job(

@@ -145,7 +145,7 @@ class Cron:
                 coming[schedule.tenant, schedule.id] = self._coming(schedule)
                 continue
             except Exception:  # one that cannot be reckoned must not stop the others
-                log.exception("cron.failed", schedule=schedule.id)
+                log.exception("cron.failed", schedule_id=schedule.id)
                 continue
             coming[schedule.tenant, schedule.id] = self._coming(replace(schedule, last_slot=self._now_ms()))
         self._next = coming
@@ -247,7 +247,7 @@ class Cron:
         for slot in due.fire:
             await self._fire(schedule, slot, now, late=slot in due.late)
         if due.skipped:
-            log.warning("cron.skipped", schedule=schedule.id, slots=due.skipped)
+            log.warning("cron.skipped", schedule_id=schedule.id, slots=due.skipped)
             self._metrics.fires["skipped"].inc(due.skipped)
         await self._commit(self._rows.passed(schedule.tenant, schedule.id, due.upto))
 
@@ -257,7 +257,7 @@ class Cron:
         told = self._rows.fired(schedule.tenant, schedule.id, now, made)
         if await self._commit(claimed, told, *changes, jobs=jobs) is not None:  # else another daemon was faster
             self._metrics.fires["late" if late else "fired"].inc()
-            log.info("cron.fired", schedule=schedule.id, made=made)
+            log.info("cron.fired", schedule_id=schedule.id, made=made)
 
     def _made(self, schedule: Schedule, now: int) -> tuple[str, Sequence[Change], Sequence[Job]]:
         """The job or the event of a fire: its id, and what must be committed."""

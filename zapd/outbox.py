@@ -257,7 +257,7 @@ class Outbox:
         try:
             await self._broker.enqueue([job], after_others=after_others)
         except (InvalidInput, NotFound) as error:
-            log.error("outbox.job_refused", job=job.id, queue=job.queue, reason=str(error))
+            log.error("outbox.job_refused", job_id=job.id, queue=job.queue, reason=str(error))
 
     # --- jobs that ended ---
 
@@ -361,7 +361,7 @@ class Outbox:
                 found.update((queue, job_id) for (_, job_id), row in zip(page, rows, strict=True) if row is None)
         for queue, job_id in found & self._suspects:
             expelled += await self._broker.expel(queue, job_id)
-            log.error("outbox.stranger", queue=queue, job=job_id)
+            log.error("outbox.stranger", queue=queue, job_id=job_id)
         self._suspects = found
         return expelled
 

@@ -157,7 +157,7 @@ class Actor:
         except ActionFailed as error:
             return {"state": "retrying", "error": str(error)}
         except Exception as error:  # whatever it was, the event is kept and its job tries again
-            log.warning("action.raised", action=row.id, kind=row.kind, error=type(error).__name__)
+            log.warning("action.raised", action_id=row.id, kind=row.kind, error=type(error).__name__)
             return {"state": "retrying", "error": f"{type(error).__name__}"}
         return {"state": "done", "error": None}
 
@@ -237,7 +237,7 @@ class Actor:
         text = f"{reason}: {error}"[:MAX_TEXT]
         moved = self._actions.moved(row, ActionState.DEAD, at=now, attempts=row.attempts + 1, error=text)
         if await self._commit(moved, *told.changes, jobs=told.jobs) is not None:
-            log.warning("action.dead", action=row.id, kind=row.kind, route=row.route, reason=text)
+            log.warning("action.dead", action_id=row.id, kind=row.kind, route=row.route, reason=text)
             self._metrics.acted[row.kind, "dead"].inc()
 
     async def retry(self, tenant: str, action_id: str) -> ActionRow:

@@ -10,7 +10,7 @@ from zapd.events.acting import ActionFailed, Doing, Effect
 from zapd.events.email import Mailer, MailFailed
 from zapd.events.envelope import Envelopes, context_of
 from zapd.events.listeners import ListenerFailed, Listeners
-from zapd.events.standing import Standing
+from zapd.events.standing_templates import StandingTemplates
 from zapd.events.targets import KEPT_ANSWER, Targets, body_of
 from zapd.jobs.job import Job
 from zapd.model.webhook import Category, Event
@@ -29,7 +29,7 @@ class Doers:
         targets: Targets,
         mailer: Mailer,
         listeners: Listeners,
-        standing: Standing,
+        standing: StandingTemplates,
         envelopes: Envelopes,
         submit: Submit,
         submitted: Callable[[str, str], Awaitable[bool]],

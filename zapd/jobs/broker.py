@@ -126,7 +126,7 @@ class Broker:
             try:
                 claimed.append(Claimed(decode(queue, job_id.decode(), blob), fence))
             except ValueError as error:
-                log.error("job.malformed", queue=queue, job=job_id.decode(errors="replace"))
+                log.error("job.malformed", queue=queue, job_id=job_id.decode(errors="replace"))
                 job = Job(id=job_id.decode(errors="replace"), queue=queue, payload=b"", priority=1, created_at=0)
                 malformed.append(Finished(Claimed(job, fence), Ending.DEAD, reason="malformed", error=str(error)))
         if malformed:

@@ -186,7 +186,7 @@ class Pool:
             changed = changed or ending is not Ending.DONE or job.lane != ""
             if not ours:
                 self._numbers.fenced += 1
-                log.warning("job.fenced", queue=job.queue, job=job.id)
+                log.warning("job.fenced", queue=job.queue, job_id=job.id)
                 continue
             self._numbers.ended(ending, result.reason)
             if ending is Ending.DONE or ending is Ending.DEAD or ending is Ending.CANCELED:

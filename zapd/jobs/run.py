@@ -74,10 +74,10 @@ class Run:
 def _raised(job: Job, error: Exception) -> Outcome:
     match error:
         case Unavailable():  # not the job's fault: no attempt is burnt, and its lane keeps its order
-            log.warning("job.waiting", queue=job.queue, job=job.id, reason=str(error)[:200])
+            log.warning("job.waiting", queue=job.queue, job_id=job.id, reason=str(error)[:200])
             return Snooze(AWAY_WAIT, park_lane=True)
         case UnknownKind():
-            log.warning("job.unknown_kind", queue=job.queue, job=job.id, kind=job.kind)
+            log.warning("job.unknown_kind", queue=job.queue, job_id=job.id, kind=job.kind)
             return Snooze(_UNKNOWN_WAIT, park_lane=True)
-    log.warning("job.raised", queue=job.queue, job=job.id, attempt=job.attempt, error=type(error).__name__)
+    log.warning("job.raised", queue=job.queue, job_id=job.id, attempt=job.attempt, error=type(error).__name__)
     return Retry(repr(error), kind=" ".join(cls.__name__ for cls in type(error).__mro__[:-2]))

@@ -103,9 +103,9 @@ class Verdicts:
         try:
             await self._on_dead(job, reason, error)
         except Exception:  # SQL is away: the job must not be dead in Redis only
-            log.exception("job.death_untold", queue=job.queue, job=job.id)
+            log.exception("job.death_untold", queue=job.queue, job_id=job.id)
             return Finished(claimed, Ending.SNOOZE, round(_UNTOLD_WAIT * 1000))
-        log.warning("job.dead", queue=job.queue, job=job.id, attempt=job.attempt, reason=reason)
+        log.warning("job.dead", queue=job.queue, job_id=job.id, attempt=job.attempt, reason=reason)
         return Finished(claimed, Ending.DEAD, reason=_line(reason), error=_line(error))
 
 

@@ -26,7 +26,7 @@ from zapd.events.processing import Processor
 from zapd.events.quarantine import Quarantine
 from zapd.events.registry import Registry
 from zapd.events.replaying import REDELIVER, Replayer
-from zapd.events.standing import Standing
+from zapd.events.standing_templates import StandingTemplates
 from zapd.events.syncing import Syncer
 from zapd.events.targets import Targets
 from zapd.jobs.job import Job, Outcome
@@ -189,7 +189,7 @@ class Hub:
             sender=mail.from_,
             timeout=mail.timeout,
         )
-        standing = Standing(
+        standing = StandingTemplates(
             directory=hub.templates,
             email_to=hub.email_to,
             whatsapp_to=hub.whatsapp_to,

@@ -166,7 +166,7 @@ class Deliverer:
             severity=Severity.ERROR,
         )
         await self._commit(moved, *others, *told.changes, jobs=told.jobs)
-        log.warning("delivery.exhausted", delivery=delivery.id, endpoint=delivery.endpoint_id, reason=reason)
+        log.warning("delivery.exhausted", delivery_id=delivery.id, endpoint_id=delivery.endpoint_id, reason=reason)
 
     async def _together(self, delivery: Delivery) -> list[Delivery]:
         """This delivery and those that share its POST."""
@@ -212,7 +212,7 @@ class Deliverer:
         self._observe(parcel.lead, answer)
         first, *others = self._all_moved(parcel, answer, DeliveryState.RETRYING)
         await self._commit(first, *others, self._deliveries.attempted(_attempt(parcel.lead, started, answer)))
-        log.warning("delivery.untransformable", endpoint=endpoint.id, delivery=parcel.lead.id)
+        log.warning("delivery.untransformable", endpoint_id=endpoint.id, delivery_id=parcel.lead.id)
         return Discard(TRANSFORM, error)
 
     async def _settle(self, job: Job, endpoint: Endpoint, parcel: Parcel, started: int, answer: Answer) -> Outcome:

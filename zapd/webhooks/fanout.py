@@ -165,7 +165,7 @@ def why_not(endpoint: Endpoint, event: Event) -> str | None:
                 return "the filter does not hold"
         except (BadExpression, ExpressionFailed) as error:
             # What a filter cannot judge is delivered: a lost event hurts more than one too many.
-            log.info("endpoint.filter_failed", endpoint=endpoint.id, event_type=event.type, reason=str(error))
+            log.info("endpoint.filter_failed", endpoint_id=endpoint.id, event_type=event.type, reason=str(error))
     return None
 
 

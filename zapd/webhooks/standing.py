@@ -106,7 +106,7 @@ class Standing:
             return False
         self._owing.discard(endpoint.id)
         await self._fanout.refresh()
-        log.warning("endpoint.disabled", endpoint=endpoint.id, reason=reason)
+        log.warning("endpoint.disabled", endpoint_id=endpoint.id, reason=reason)
         return True
 
     async def _tell(self, endpoint: Endpoint, step: int, failures: int, since: int) -> None:
@@ -125,4 +125,4 @@ class Standing:
         )
         guard = self._endpoints.told(endpoint.tenant, endpoint.id, step)
         if await self._commit(guard, *told.changes, jobs=told.jobs) is not None:
-            log.warning("endpoint.failing", endpoint=endpoint.id, percent=step, failures=failures)
+            log.warning("endpoint.failing", endpoint_id=endpoint.id, percent=step, failures=failures)

@@ -1,4 +1,4 @@
-"""What zapd asks of a transport, what a transport tells upwards, and the five ways a send can fail.
+"""What zapd asks of a transport, what a transport tells upwards, and the ways a send can fail.
 
 A call that is not a send fails in the same ways. A transport says what it can do in `capabilities`: message types
 (`text`, `image` …), `interactive.<kind>` for each interactive kind, and the features below. What is not among them is

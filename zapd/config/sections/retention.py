@@ -5,9 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from zapd.config.sections.section import Positive, Section
-from zapd.config.values import (
-    Duration,
-)
+from zapd.config.values import Duration
 
 
 class RetentionConfig(Section):

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 
 from zapd.config.sections.section import Few, Positive, Section, Whole
-from zapd.config.values import (
-    Networks,
-)
+from zapd.config.values import Networks
 
 
 class WebhooksConfig(Section):

@@ -15,7 +15,7 @@ from zapd.events.rendering import Templates
 MAX_FILE = 64 * 1024  #: bytes
 
 
-class Standing:
+class StandingTemplates:
     """Texts of the built-in listeners. Every method raises BadExpression."""
 
     def __init__(self, *, directory: str, email_to: str, whatsapp_to: str, connection: str, render: Templates) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from zapd.events.evaluator import Evaluator
 from zapd.events.expressions import BadExpression
-from zapd.events.standing import Standing
+from zapd.events.standing_templates import StandingTemplates
 
 WHOLE = {
     "customer": {"name": "Ana", "email": "ana@example.com", "phone": "5511999998888"},
@@ -24,8 +24,8 @@ async def evaluator() -> AsyncIterator[Evaluator]:
     await evaluator.close()
 
 
-def standing(evaluator: Evaluator, directory: str = "", connection: str = "main") -> Standing:
-    return Standing(
+def standing(evaluator: Evaluator, directory: str = "", connection: str = "main") -> StandingTemplates:
+    return StandingTemplates(
         directory=directory,
         email_to="data.email || data.customer.email",
         whatsapp_to="data.phone || data.customer.phone",
