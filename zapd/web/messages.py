@@ -20,6 +20,7 @@ from zapd.web import answers, bodies, problems
 from zapd.web import dependencies as need
 from zapd.web.answers import Json, MessageAnswer, Time, answer
 from zapd.web.auth import key_of, visible
+from zapd.web.connections import existing
 from zapd.web.dependencies import JobState
 from zapd.web.openapi import Rule
 from zapd.web.pages import IdPage, Query, after_id, by_id, page, parsed_query
@@ -89,7 +90,7 @@ async def send(request: web.Request) -> web.Response:
     connection_id = request.match_info["connection"]
     body = await bodies.parsed(request, bodies.SendMessage)
     if request.query_string:
-        await _check_requirement(request, key.tenant, connection_id)
+        await _check_requirement(request)
     idempotency_key = bodies.idempotency_key(request)
     fingerprint = hashlib.sha256(await bodies.whole(request)).digest() if idempotency_key else None
     submitted = await request.app[need.MESSAGING].submit(
@@ -101,9 +102,7 @@ async def send(request: web.Request) -> web.Response:
 
 async def bulk(request: web.Request) -> web.Response:
     """Accept up to 1,000 messages in one commit; each gets its own result. The 202 is given after the commit."""
-    key, connection_id = key_of(request), request.match_info["connection"]
-    if await request.app[need.CONNECTIONS].get(key.tenant, connection_id) is None:
-        raise NotFound(f"there is no connection {connection_id}")
+    key, connection_id = key_of(request), (await existing(request)).id
     body = await bodies.parsed(request, bodies.SendBulk)
     idempotency_key = bodies.idempotency_key(request)
     results, repeated = await request.app[need.BULK].submit(
@@ -154,13 +153,11 @@ def _submit_of(
 
 async def history(request: web.Request) -> web.Response:
     """The messages of one connection."""
-    tenant, connection_id = key_of(request).tenant, request.match_info["connection"]
     query = parsed_query(request, HistoryQuery)
-    if await request.app[need.CONNECTIONS].get(tenant, connection_id) is None:
-        raise NotFound(f"there is no connection {connection_id}")
+    connection = await existing(request)
     found = await request.app[need.MESSAGES].history(
-        tenant,
-        connection_id,
+        connection.tenant,
+        connection.id,
         direction=query.direction,
         status=query.status,
         after=query.after,
@@ -220,12 +217,10 @@ async def _visible_message(request: web.Request) -> Message:
     return message
 
 
-async def _check_requirement(request: web.Request, tenant: str, connection_id: str) -> None:
+async def _check_requirement(request: web.Request) -> None:
     if parsed_query(request, SendQuery).require is None:
         return
-    connection = await request.app[need.CONNECTIONS].get(tenant, connection_id)
-    if connection is None:
-        raise NotFound(f"there is no connection {connection_id}")
+    connection = await existing(request)
     if connection.state is not SessionState.CONNECTED:
         raise Conflict(f"the connection is {connection.state}")
 
