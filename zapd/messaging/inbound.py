@@ -21,7 +21,9 @@ from zapd.store.commands import Change
 from zapd.store.messages import MessageStore
 from zapd.store.windows import WindowStore
 from zapd.whatsapp.numbers import window_key
-from zapd.whatsapp.transport import AliasChange, Inbound, Notice
+from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Preference
+
+Told = Inbound | AliasChange | Notice | Preference  #: what comes beside receipts
 
 #: Types that say something about the chat and are not written by anybody.
 _NOT_WRITTEN = frozenset({"system"})
@@ -43,6 +45,7 @@ class Inbounds:
         announcer: Announcer,
         commit: Commit,
         on_aliases: Callable[[Connection, Inbound | AliasChange], Awaitable[Contact | None]],
+        on_preference: Callable[[Connection, Preference], Awaitable[None]],
         ids: Ids,
         now_ms: Callable[[], int],
         metrics: MessageMetrics,
@@ -53,14 +56,18 @@ class Inbounds:
         self._announcer = announcer
         self._commit = commit
         self._on_aliases = on_aliases
+        self._on_preference = on_preference
         self._ids = ids
         self._now_ms = now_ms
         self._metrics = metrics
 
-    async def keep(self, connection: Connection, update: Inbound | AliasChange | Notice) -> None:
+    async def keep(self, connection: Connection, update: Told) -> None:
         """Keep one update."""
         if isinstance(update, Notice):
             await self._notice(connection, update)
+            return
+        if isinstance(update, Preference):
+            await self._on_preference(connection, update)
             return
         contact = await self._on_aliases(connection, update)
         if isinstance(update, Inbound):

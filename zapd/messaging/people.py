@@ -11,9 +11,18 @@ from zapd.model.contact import Alias, Contact, aliases_of_peer
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
 from zapd.store.messages import MessageStore
-from zapd.whatsapp.transport import AliasChange, Inbound, PauseNewContacts, PauseSession, Receipt, StateChange
+from zapd.whatsapp.transport import (
+    AliasChange,
+    Inbound,
+    PauseNewContacts,
+    PauseSession,
+    Preference,
+    Receipt,
+    StateChange,
+)
 
 OPTED_OUT = frozenset({"131050"})  #: what providers say of somebody who wants no messages
+PREFERENCES = "user_preferences"  #: by whom somebody is opted out who said so to the provider
 OLD = 3_600_000  #: ms; a receipt that was this long under way says nothing of how the account is now
 
 
@@ -65,6 +74,20 @@ class People:
             if isinstance(text, str):
                 await self._contacts.said(contact.tenant, contact.id, text)
         return contact
+
+    async def prefers(self, connection: Connection, told: Preference) -> None:
+        """A person told the provider that they want no more of us, or more again.
+
+        The second takes back only what the provider said: who wrote STOP to us writes to us to begin again.
+        """
+        names = [Alias(kind, value) for kind, value in told.who.known().items()]
+        contact = await self._contacts.known(connection.tenant, names)
+        if contact is None:
+            return
+        if not told.wants:
+            await self._contacts.opt_out(contact.tenant, contact.id, by=PREFERENCES)
+        elif (await self._contacts.get(contact.tenant, contact.id)).opted_out_by in {*OPTED_OUT, PREFERENCES}:
+            await self._contacts.opt_in(contact.tenant, contact.id, by=PREFERENCES)
 
     async def sent(self, message: Message, spelt: str | None, at: int) -> None:
         """A message left, and that is kept. `spelt` is whom the provider says that it went to.

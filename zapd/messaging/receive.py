@@ -20,18 +20,19 @@ from zapd.messaging.accounts import (
     Accounts,
     Commit,
 )
-from zapd.messaging.inbound import Inbounds
+from zapd.messaging.inbound import Inbounds, Told
 from zapd.messaging.people import People
 from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.session import Connection
 from zapd.store.commands import Change
 from zapd.store.inbox import PACK_FROM, InboxStore, packed
-from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Peek, Receipt, Update
+from zapd.whatsapp.transport import Inbound, Notice, Peek, Preference, Receipt, Update
 
 AT_ONCE = 32  #: messages of large bodies, of all together, that are worked on at once
 ASIDE_FROM = 64 * 1024  #: bytes; what is larger is read in a thread, where it holds up nobody
 FRESH, FRESH_SIZE = 1000, 4096  #: rows, and bytes of one, kept in memory until their job runs: it need not read them
 
+_ONCE = (Notice, Preference)  #: what is not told again when a row is read again
 _PLAIN = re.compile(r"[A-Za-z0-9@._:+-]{1,200}")  #: a peer that may stand in the name of a lane
 
 
@@ -167,16 +168,14 @@ class Receiver:
         await self._side_by_side([partial(apply, connection.tenant, connection.id, group) for group in groups])
         return False
 
-    async def _keep_all(
-        self, connection: Connection, updates: Sequence[Inbound | AliasChange | Notice], *, again: bool
-    ) -> None:
-        """Keep them, each chat in its order and the chats side by side. Notices have no id that drops a repetition."""
-        chats: dict[str, list[Inbound | AliasChange | Notice]] = {}
+    async def _keep_all(self, connection: Connection, updates: Sequence[Told], *, again: bool) -> None:
+        """Keep them, each chat in its order and the chats side by side. `_ONCE`: no id drops a repetition."""
+        chats: dict[str, list[Told]] = {}
         for update in updates:
-            if not (again and isinstance(update, Notice)):
+            if not (again and isinstance(update, _ONCE)):
                 chats.setdefault(update.peer if isinstance(update, Inbound) else "", []).append(update)
 
-        async def keep(chat: Sequence[Inbound | AliasChange | Notice]) -> None:
+        async def keep(chat: Sequence[Told]) -> None:
             for update in chat:
                 await self._inbounds.keep(connection, update)
 

@@ -1,8 +1,8 @@
 """The time in which one may write freely to a contact: it begins anew with each message of the contact.
 
 Outside of it the provider takes templates only, and says so after the fact. zapd says it when a message is asked for,
-and once more before a message leaves that had to wait. The provider's word stays the truth: a contact whose messages
-zapd never saw may have an open window, so within the first window of a connection's life nothing is refused.
+and once more before a message leaves that had to wait. A contact who never wrote to this connection has no window: also
+on a connection that is new here, whose operator may switch the rule off while contacts wrote to the number before.
 """
 
 from collections.abc import Callable
@@ -42,6 +42,6 @@ class Windows:
         if found is not None and now >= found.at + lasts:
             closed = f"the {hours} window closed at {iso(found.at + lasts)} (the contact wrote last at {iso(found.at)})"
             return f"{closed}: only a template may be sent"
-        if found is None and now - connection.created_at >= lasts:
+        if found is None:
             return f"the contact has not written within {hours}: only a template may open the conversation"
         return None

@@ -135,6 +135,7 @@ class Messages:
             announcer=announcer,
             commit=commit,
             on_aliases=people.learn,
+            on_preference=people.prefers,
             ids=basis.ids,
             now_ms=now_ms,
             metrics=self.metrics,

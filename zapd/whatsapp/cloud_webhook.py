@@ -14,7 +14,7 @@ import structlog
 from zapd.errors import Forbidden, Unauthorized
 from zapd.model.message import MessageStatus
 from zapd.whatsapp.cloud_inbound import changes, inbound, milliseconds, object_in, objects, peer_of, people, text_in
-from zapd.whatsapp.transport import AliasChange, Aliases, Notice, Peek, Receipt, Update
+from zapd.whatsapp.transport import AliasChange, Aliases, Notice, Peek, Preference, Receipt, Update
 
 log = structlog.get_logger("zapd.whatsapp")
 
@@ -142,6 +142,20 @@ def _user_ids(value: Json, field: str) -> list[Update]:
     return updates
 
 
+def _preferences(value: Json, field: str) -> list[Update]:
+    """Who wants no more marketing, or wants it again, in the order in which they said so."""
+    known, updates = people(value), list[Preference]()
+    for item in objects(value, field):
+        wa_id, bsuid = text_in(item, "wa_id"), text_in(item, "user_id")
+        _, who = known.get(wa_id or bsuid or "", (None, Aliases(phone=wa_id, wa_id=wa_id, bsuid=bsuid)))
+        wants = _WANTS.get(str(item.get("value")).lower())
+        if wants is not None and who.known():
+            at = milliseconds(item)
+            key = f"{field}:{wa_id or bsuid}:{wants}:{at}"
+            updates.append(Preference(provider_id=key, who=who, wants=wants, at=at))
+    return [*sorted(updates, key=lambda told: told.at), *_notice(value, field)]
+
+
 def _notice(value: Json, field: str) -> list[Update]:
     try:
         data = orjson.dumps(value)
@@ -180,5 +194,7 @@ _FIELDS: Mapping[str, Callable[[Json, str], list[Update]]] = {
     "messages": _messages,
     "smb_message_echoes": _echoes,
     "user_id_update": _user_ids,
+    "user_preferences": _preferences,
 }
+_WANTS: Mapping[str, bool] = {"stop": False, "resume": True}
 _OF_A_NUMBER = frozenset({"messages", "smb_message_echoes"})

@@ -176,7 +176,17 @@ class Notice:
     warning: bool = False
 
 
-Update = Receipt | Inbound | AliasChange | Notice
+@record
+class Preference:
+    """A person told the provider whether this account may send them what they did not ask for."""
+
+    provider_id: str  #: the same when the provider tells it again
+    who: Aliases
+    wants: bool
+    at: int
+
+
+Update = Receipt | Inbound | AliasChange | Notice | Preference
 
 
 @record

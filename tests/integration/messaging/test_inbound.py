@@ -294,17 +294,21 @@ async def test_a_number_in_its_other_spelling_has_the_same_window(world: World) 
         await submit_text(world, "+55 11 97777-6666")
 
 
-async def test_a_contact_who_never_wrote_is_refused_once_zapd_would_know(world: World) -> None:
+async def test_a_contact_who_never_wrote_has_no_window(world: World) -> None:
     world.wire.window_seconds = 86_400.0
-    await submit_text(world)  # the connection is new here: a window may be open from before
-    await world.connect("con_old", created_at=world.clock.value - DAY)
     with pytest.raises(InvalidInput, match="has not written within 24 h"):
-        await world.submit(connection_id="con_old")
+        await submit_text(world)
+    template = b'{"name":"a","language":"pt_BR","components":[]}'
+    opening = await world.submit(to="5511977776666", type="template", payload=template)
+    assert await world.run(await world.job(opening)) == Done()
+    with pytest.raises(InvalidInput, match="only a template"):  # ours opens no window
+        await submit_text(world)
 
 
 async def test_other_transports_have_no_window(world: World) -> None:
     await world.connect("con_old", created_at=world.clock.value - DAY)
     await world.submit(connection_id="con_old")
+    await submit_text(world)
 
 
 # --- read and typing ---

@@ -3,9 +3,11 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 
 from tests.integration.messaging.world import World, data_of, receipt
+from tests.support.fake_meta import NUMBER, webhook_body
 from zapd.errors import InvalidInput
 from zapd.jobs.job import Discard, Done, Outcome, Snooze
 from zapd.messaging.submit import Submitted
@@ -14,7 +16,7 @@ from zapd.model.pace import DAY, Limits, QuietHours
 from zapd.model.session import SessionState
 from zapd.parts.accounts import CLOUD
 from zapd.store.events import Sent
-from zapd.whatsapp import sandbox_wire
+from zapd.whatsapp import cloud_webhook, sandbox_wire
 from zapd.whatsapp.transport import NotConnected, PauseNewContacts, Permanent, Receipt, SendResult, StateChange
 
 S = MessageStatus
@@ -98,6 +100,33 @@ async def test_a_provider_that_says_so_later_is_believed_too(world: World) -> No
     told = Receipt(provider_id="P1", status=S.FAILED, at=world.clock.now_ms(), code="131050")
     await world.people.heard(connection, [told])
     with pytest.raises(InvalidInput):
+        await world.submit(to=PHONE)
+
+
+async def test_who_tells_meta_to_stop_or_resume_is_believed(world: World) -> None:
+    await world.connect()
+    world.wire.parser = lambda _, raw: cloud_webhook.parse(raw, phone_number_id=NUMBER)
+
+    async def tells(value: str) -> None:
+        told = {"wa_id": PHONE, "category": "marketing_messages", "value": value, "timestamp": 1731705721}
+        body = webhook_body({"user_preferences": [told]}, field="user_preferences")
+        connection = await world.wire.find("default", "con_1")
+        assert connection
+        await world.receiver.intake(connection, orjson.dumps(body), world.ids.ulid())
+        await world.read()
+
+    await tells("stop")
+    with pytest.raises(InvalidInput, match="user_preferences"):
+        await world.submit(to=OTHER_SPELLING)
+    await tells("resume")
+    await world.submit(to=PHONE)
+    assert len(await world.events.listed("default", type="account.user_preferences")) == 2
+
+    world.wire.parser = lambda _, raw: sandbox_wire.parse(raw)
+    await wrote(world, "SAIR")
+    world.wire.parser = lambda _, raw: cloud_webhook.parse(raw, phone_number_id=NUMBER)
+    await tells("resume")  # that word was for us, not for Meta
+    with pytest.raises(InvalidInput, match="SAIR"):
         await world.submit(to=PHONE)
 
 

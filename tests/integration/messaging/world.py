@@ -387,6 +387,7 @@ class World:
             announcer=self.announcer,
             commit=self.outbox.commit,
             on_aliases=self._learn,
+            on_preference=lambda connection, told: self.people.prefers(connection, told),
             ids=self.ids,
             now_ms=self.clock.now_ms,
             metrics=metrics,

@@ -12,7 +12,7 @@ from tests.support.fake_meta import APP_SECRET, NUMBER, VERIFY_TOKEN, Json, sign
 from zapd.errors import Forbidden, Unauthorized
 from zapd.model.message import MessageStatus
 from zapd.whatsapp.cloud_webhook import check_signature, handshake, parse, peek
-from zapd.whatsapp.transport import AliasChange, Aliases, Inbound, Notice, Receipt, Update, peek_of
+from zapd.whatsapp.transport import AliasChange, Aliases, Inbound, Notice, Preference, Receipt, Update, peek_of
 
 RAW = orjson.dumps(webhook_body({"messages": [text_message("wamid.IN", "oi")]}))
 
@@ -204,6 +204,27 @@ def test_a_user_id_that_changes_is_told() -> None:
     (change,) = of_account("user_id_update", {"user_id_update": [{"user_id": {"previous": "BR.1", "current": "BR.2"}}]})
     assert isinstance(change, AliasChange)
     assert (change.previous, change.current) == (Aliases(bsuid="BR.1"), Aliases(bsuid="BR.2"))
+
+
+def test_who_wants_no_marketing_is_told_in_the_order_in_which_it_was_said() -> None:
+    told = [
+        {"wa_id": "5511987654321", "category": "marketing_messages", "value": "resume", "timestamp": 1731705799},
+        {"wa_id": "5511987654321", "category": "marketing_messages", "value": "stop", "timestamp": 1731705721},
+        {"user_id": "BR.15", "category": "marketing_messages", "value": "stop", "timestamp": 1731705800},
+        {"wa_id": "5511987654321", "category": "marketing_messages", "value": "later"},
+        {"category": "marketing_messages", "value": "stop"},
+    ]
+    contacts = [{"profile": {"name": "Ana"}, "wa_id": "5511987654321", "user_id": "BR.1"}]
+    *preferences, notice = updates({"contacts": contacts, "user_preferences": told}, field="user_preferences")
+    ana = Aliases(phone="5511987654321", wa_id="5511987654321", bsuid="BR.1")
+    known = [(p.who, p.wants, p.at) for p in preferences if isinstance(p, Preference)]
+    assert known == [
+        (ana, False, 1731705721000),
+        (ana, True, 1731705799000),
+        (Aliases(bsuid="BR.15"), False, 1731705800000),
+    ]
+    assert isinstance(notice, Notice)
+    assert notice.kind == "user_preferences"
 
 
 def test_a_number_that_changes_is_a_message_and_a_change() -> None:
