@@ -84,6 +84,7 @@ class App:
             limit_lane=lambda connection: self._operations.limit_lane(connection),
             fetch=lambda url: self._media.fetched(url),
             read_media=lambda tenant, media_id: self._media.library.read(tenant, media_id),
+            forget=lambda connection: self._messages.forget(connection),
         )
         self._media = Media(
             basis,

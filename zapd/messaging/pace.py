@@ -1,19 +1,22 @@
 """Who may be written to now: one person not too often, new people not too many a day, and nobody in quiet hours.
 
-A message that must wait goes back with a time, and others go on. The pace to one person reserves a time for each
-message that waits, so that they leave in their order. What is counted here is of the sessions of this daemon; the new
-people of a day are counted in SQL and read again every minute. What left before this daemon was started is read once,
-before the first message to one person that may have to wait: a restart gives nobody a new burst.
+A message that must wait goes back with a time, and others go on; those to the same person stay behind it
+(`turns.py`). The pace to one person reserves a time for each message that waits. What is counted here is of the
+sessions of this daemon; the new people of a day are counted in SQL and read again every minute. What left before this
+daemon was started is read once, before the first message to one person that may have to wait: a restart gives nobody a
+new burst.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import structlog
 
+from zapd.messaging.turns import Person, PersonKey, Queued, Turns, Wait
+from zapd.model.message import Message
 from zapd.model.pace import DAY, Limits
 from zapd.model.session import Connection, key_of
 from zapd.store.commands import Change
@@ -28,24 +31,12 @@ ANSWER_WITHIN = 3_600_000  #: ms after which a message is no answer any more, fo
 MAX_WAIT = 3600.0  #: seconds; then it is looked at again
 COUNT_AGAIN = 60_000  #: ms
 LOOKED_BACK = 3_600_000  #: ms before the start; Meta's burst of 45 is forgotten after 270 s
-MAX_PEERS = 50_000  #: remembered; the one that was used longest ago goes first
-
-PeerKey = tuple[str, str]  # connection's key, peer
+MAX_PEERS = 50_000  #: remembered of those that were written to
 
 
-class Wait(NamedTuple):
-    """A message must wait. `why` is for logs and people."""
-
-    seconds: float
-    why: str
-
-
-@dataclass
-class _Person:
-    """The pace to one person. `tat` (ms): when the bucket would be empty again."""
-
-    tat: float = 0.0
-    reserved: dict[str, float] = field(default_factory=dict)  # message id → its time
+class _Job(NamedTuple):
+    id: str
+    priority: int
 
 
 @dataclass
@@ -70,6 +61,7 @@ class Pace:
         windows: WindowStore,
         limits_of: Callable[[Connection], Limits],
         hold: Callable[[Connection, int], Awaitable[None]],
+        turns: Turns,
         sent_since: Callable[[int], Awaitable[Sequence[Sent]]],
         now_ms: Callable[[], int],
     ) -> None:
@@ -77,32 +69,73 @@ class Pace:
         self._windows = windows
         self._limits_of = limits_of
         self._hold = hold
+        self._turns = turns
         self._sent_since = sent_since
         self._now_ms = now_ms
-        self._before_start: dict[PeerKey, list[int]] | None = None  # when each person was written to; None: not read
+        self._before_start: dict[PersonKey, list[int]] | None = None  # when each person was written to; None: not read
         self._reading = asyncio.Lock()
-        self._people: OrderedDict[PeerKey, _Person] = OrderedDict()
         self._new: dict[str, _NewPeople] = {}
-        self._written_to: OrderedDict[PeerKey, None] = OrderedDict()
+        self._written_to: dict[str, set[str]] = defaultdict(set)  # connection's key → its peers
+        self._remembered = 0
 
-    async def before(self, connection: Connection, peer: str, message_id: str) -> Wait | None:
-        """Whether a message must wait; None: it counts as leaving now."""
+    async def before(self, connection: Connection, peer: str, job: Queued, message_id: str) -> Wait | None:
+        """Whether a message must wait; None: it counts as leaving now, and `left` is to be committed with it."""
         limits, now = self._limits_of(connection), self._now_ms()
+        limited = _limited(connection, limits, now)
+        if not limited and self._turns.nobody():
+            return None
+        person, new = await self._turns.of(connection, peer, read=limited)
+        if new:
+            await self._met(connection, peer, person, limits, now)
+        wait = await self._limit(connection, peer, message_id, person, limits, now)
+        wait = wait or await self._turns.behind(person, job, message_id, now)
+        if wait is None:
+            self._turns.goes(person, message_id)
+        else:
+            until = now + wait.seconds * 1000
+            await self._turns.waits(connection, peer, person, job, message_id, now=now, until=until)
+        return wait
+
+    async def again(self, connection: Connection, message: Message, seconds: float) -> None:
+        """The provider wants this message later: those to the same person stay behind it."""
+        assert message.job_id is not None
+        now, job = self._now_ms(), _Job(message.job_id, message.priority)
+        person, new = await self._turns.of(connection, message.peer, read=True)
+        if new:
+            await self._met(connection, message.peer, person, self._limits_of(connection), now)
+        until = now + seconds * 1000
+        await self._turns.waits(connection, message.peer, person, job, message.id, now=now, until=until)
+
+    def left(self, message_id: str) -> list[Change]:
+        """What to commit when a message is taken from its queue."""
+        return self._turns.left(message_id)
+
+    async def _limit(
+        self, connection: Connection, peer: str, message_id: str, person: Person, limits: Limits, now: int
+    ) -> Wait | None:
         quiet = limits.quiet_hours.ends_at(now) if limits.quiet_hours else None
         if quiet is not None and not await self._answers(connection, peer, now):
             return Wait((quiet - now) / 1000, "quiet_hours")
         wait = await self._new_person(connection, peer, limits, now) if _is_person(peer) else None
-        if limits.recipient_per_minute and self._before_start is None:
-            await self._read_back(now)
-        return wait or self._one_person(connection, peer, message_id, limits, now)
+        return wait or _one_person(person, message_id, limits, now)
 
     def sent(self, tenant: str, connection_id: str, peer: str, at: int) -> list[Change]:
         """What to commit after a message that left."""
-        key = (key_of(tenant, connection_id), window_key(peer))
-        if key in self._written_to:
+        key, name = key_of(tenant, connection_id), window_key(peer)
+        if name in self._written_to[key]:
             return []
-        _remember(self._written_to, key, None)
-        return [self._peers.written_to(tenant, connection_id, key[1], at)]
+        if self._remembered >= MAX_PEERS:  # SQL knows them
+            self._written_to.clear()
+            self._remembered = 0
+        self._written_to[key].add(name)
+        self._remembered += 1
+        return [self._peers.written_to(tenant, connection_id, name, at)]
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed."""
+        self._remembered -= len(self._written_to.pop(connection.key, ()))
+        self._new.pop(connection.key, None)
+        self._turns.forget(connection)
 
     async def hold_new_people(self, connection: Connection, seconds: float) -> None:
         """The provider wants no messages to people who never wrote, for that time."""
@@ -127,34 +160,23 @@ class Pace:
 
     # --- one person ---
 
-    def _one_person(self, connection: Connection, peer: str, message_id: str, limits: Limits, now: int) -> Wait | None:
-        if not limits.recipient_per_minute:
-            return None
-        key, step = (connection.key, window_key(peer)), 60_000 / limits.recipient_per_minute
-        person = self._people.get(key) or self._met_before(key, step)
-        _remember(self._people, key, person)
-        due = person.reserved.get(message_id)
-        if due is None:
-            due = max(now, person.tat - step * ((limits.recipient_burst or 1) - 1))
-            person.tat = max(person.tat, now) + step
-        if due <= now:
-            person.reserved.pop(message_id, None)
-            return None
-        person.reserved = {name: at for name, at in person.reserved.items() if at > now - DAY} | {message_id: due}
-        return Wait((due - now) / 1000, "recipient_pace")
-
-    def _met_before(self, key: PeerKey, step: float) -> _Person:
+    async def _met(self, connection: Connection, peer: str, person: Person, limits: Limits, now: int) -> None:
         """Somebody whom this daemon has not written to yet, with what is left of an earlier burst."""
-        person = _Person()
-        for at in (self._before_start or {}).pop(key, ()):
+        if not limits.recipient_per_minute:
+            return
+        if self._before_start is None:
+            await self._read_back(now)
+        step = 60_000 / limits.recipient_per_minute
+        for at in (self._before_start or {}).pop((connection.key, window_key(peer)), ()):
             person.tat = max(person.tat, at) + step
-        return person
+        for due in person.reserved.values():  # the times that were given before
+            person.tat = max(person.tat, due + step * (limits.recipient_burst or 1))
 
     async def _read_back(self, now: int) -> None:
         async with self._reading:
             if self._before_start is not None:
                 return
-            found: dict[PeerKey, list[int]] = {}
+            found: dict[PersonKey, list[int]] = {}
             for sent in await self._sent_since(now - LOOKED_BACK):
                 key = (key_of(sent.tenant, sent.connection_id), window_key(sent.peer))
                 found.setdefault(key, []).append(sent.at)
@@ -169,7 +191,7 @@ class Pace:
             return None
         key = (connection.key, window_key(peer))
         where = (connection.tenant, connection.id, key[1])
-        if (not held and key in self._written_to) or await self._windows.get(*where) is not None:
+        if (not held and key[1] in self._written_to.get(key[0], ())) or await self._windows.get(*where) is not None:
             return None  # written to before, or they wrote
         if held:
             return Wait(min(MAX_WAIT, ((connection.new_contacts_until or 0) - now) / 1000), "new_contacts_paused")
@@ -201,6 +223,24 @@ class Pace:
         return window is not None and now - window.at < ANSWER_WITHIN
 
 
+def _limited(connection: Connection, limits: Limits, now: int) -> bool:
+    """Whether a message may have to wait for something else than its session."""
+    held = (connection.new_contacts_until or 0) > now
+    return bool(limits.recipient_per_minute or limits.quiet_hours or limits.new_contacts_per_day or held)
+
+
+def _one_person(person: Person, message_id: str, limits: Limits, now: int) -> Wait | None:
+    if not limits.recipient_per_minute:
+        return None
+    due = person.reserved.get(message_id)
+    if due is None:
+        step = 60_000 / limits.recipient_per_minute
+        due = max(now, person.tat - step * ((limits.recipient_burst or 1) - 1))
+        person.tat = max(person.tat, now) + step
+        person.reserved[message_id] = due
+    return Wait((due - now) / 1000, "recipient_pace") if due > now else None
+
+
 def _is_person(peer: str) -> bool:
     return not peer.endswith(("@g.us", "@newsletter"))
 
@@ -211,10 +251,3 @@ def _quiet(begin: int, end: int, time_zone: str) -> dict[str, str]:
         "to": f"{end // 60:02}:{end % 60:02}",
         "time_zone": time_zone,
     }
-
-
-def _remember(memory: "OrderedDict[PeerKey, Any]", key: PeerKey, value: Any) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > MAX_PEERS:
-        memory.popitem(last=False)

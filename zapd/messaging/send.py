@@ -114,7 +114,7 @@ class Sender:
         closed = await self._windows.closed(connection, peer)
         if closed is not None and await self._needs_window(job.tenant, body["message_id"]):
             return Discard(CLOSED, closed)
-        wait, in_turn = await self._pace.before(connection, peer, body["message_id"]), False
+        wait, in_turn = await self._pace.before(connection, peer, job, body["message_id"]), False
         if wait is None:
             try:
                 found = await self._spelling.of(connection, peer)
@@ -153,7 +153,9 @@ class Sender:
             connection_id=body["connection_id"],
             message_id=message_id,
         )
-        row = await self._commit(self._messages.claimed(job.tenant, message_id, now), *event.changes)
+        row = await self._commit(
+            self._messages.claimed(job.tenant, message_id, now), *self._pace.left(message_id), *event.changes
+        )
         return None if row is None else self._counted(row, S.SENDING)
 
     async def _transmit(self, message: Message, peer: str) -> Outcome:
@@ -210,15 +212,24 @@ class Sender:
                 if error.code in OPTED_OUT:
                     await self._people.refused(message.tenant, message.peer, error.code)
                 return Discard(error.code, error.detail)  # `dead` moves the message
-            case PauseNewContacts():
-                connection = await self._accounts.find(message.tenant, message.connection_id)
-                if connection is not None:
-                    await self._pace.hold_new_people(connection, error.wait)
             case RetryAt(wait=None):
                 await self._move(message, S.FAILED, "message.retrying", error)
                 return Retry(str(error))
         await self._move(message, S.QUEUED, "message.requeued", error)
+        await self._waits(message, error)
         return _wait_for(error)
+
+    async def _waits(self, message: Message, error: SendError) -> None:
+        """The message waits, and its session does not: who else does."""
+        connection = await self._accounts.find(message.tenant, message.connection_id)
+        if connection is None:
+            return
+        match error:
+            case PauseNewContacts():
+                await self._pace.hold_new_people(connection, error.wait)
+                await self._pace.again(connection, message, error.wait)
+            case RetryAt(wait=float() | int() as wait, whole_session=False):
+                await self._pace.again(connection, message, wait)
 
     async def _doubt(self, message: Message, error: UnknownOutcome) -> Outcome:
         """The call was written and no answer came. Doubt burns an attempt, so that it cannot go on for ever."""

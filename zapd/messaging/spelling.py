@@ -6,12 +6,13 @@ an account banned.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 
-from zapd.messaging.pace import Wait
+from zapd.messaging.turns import Wait
 from zapd.model.contact import candidates
 from zapd.model.session import Connection
 from zapd.store.contacts import Number, PeerStore
@@ -49,7 +50,8 @@ class Spelling:
         self._per_minute = per_minute
         self._now_ms = now_ms
         self._clock = clock
-        self._known: dict[tuple[str, str], tuple[int, str]] = {}
+        self._known: dict[str, dict[str, tuple[int, str]]] = defaultdict(dict)  # connection's key → peer → when, where
+        self._remembered = 0
         self._next: dict[str, float] = {}  # connection's key → when its next lookup may be
 
     async def of(self, connection: Connection, peer: str) -> str | Wait:
@@ -57,8 +59,8 @@ class Spelling:
         spellings = candidates(peer)
         if len(spellings) < 2 or LOOKUP not in self._accounts.capabilities(connection):
             return peer
-        key, now = (connection.key, peer), self._now_ms()
-        known = self._known.get(key)
+        mine, now = self._known[connection.key], self._now_ms()
+        known = mine.get(peer)
         if known is not None and now - known[0] < KEPT_FOR:
             return known[1]
         kept = await self._peers.number(connection.tenant, connection.id, peer)
@@ -75,10 +77,17 @@ class Spelling:
                 return peer
         if kept.peer is None:
             raise Permanent("not_on_whatsapp", "no spelling of this number is on WhatsApp")
-        if len(self._known) >= MAX_REMEMBERED:
+        if self._remembered >= MAX_REMEMBERED:
             self._known.clear()
-        self._known[key] = (kept.resolved_at, kept.peer)
+            self._remembered = 0
+        self._known[connection.key][peer] = (kept.resolved_at, kept.peer)
+        self._remembered += known is None
         return kept.peer
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed."""
+        self._remembered -= len(self._known.pop(connection.key, ()))
+        self._next.pop(connection.key, None)
 
     async def _asked(self, connection: Connection, peer: str, spellings: Sequence[str]) -> Number:
         resolved = await self._accounts.resolve(connection, spellings)

@@ -83,7 +83,7 @@ class Accounts:
     """The sessions and what they stand on.
 
     `intake` keeps the bytes that a transport hands up: (connection, raw, key that drops a repetition); `fetch` gives
-    the content of a URL that a provider told, from vetted addresses only.
+    the content of a URL that a provider told, from vetted addresses only; `forget` hears of connections that closed.
     """
 
     def __init__(
@@ -98,8 +98,9 @@ class Accounts:
         limit_lane: Callable[[Connection], Awaitable[None]],
         fetch: Callable[[str], AsyncIterator[bytes]],
         read_media: Callable[[str, str], AsyncIterator[bytes]],
+        forget: Callable[[Connection], None],
     ) -> None:
-        self._read_media = read_media
+        self._read_media, self._forget = read_media, forget
         self._cloud, self._network, self._intake, self._ids = basis.config.cloud, network, intake, basis.ids
         self._zapi, self._fetch = basis.config.zapi, fetch
         self._commit, self._logins = storage.writer.commit, storage.credentials
@@ -173,6 +174,7 @@ class Accounts:
 
     async def _closed(self, connection: Connection) -> None:
         """A connection is closed for good: what its network or its disk kept for it goes."""
+        self._forget(connection)
         if connection.transport is TransportName.WEB:
             await self.web.forget(connection)
         else:

@@ -14,7 +14,9 @@ from zapd.messaging.receive import Receiver
 from zapd.messaging.send import Sender
 from zapd.messaging.spelling import Spelling
 from zapd.messaging.submit import Messaging
+from zapd.messaging.turns import Turns
 from zapd.messaging.windows import Windows
+from zapd.model.session import Connection
 from zapd.parts.accounts import KINDS, Accounts
 from zapd.parts.basis import Basis, now_ms
 from zapd.parts.engine import Engine
@@ -66,6 +68,7 @@ class Messages:
             windows=storage.windows,
             limits_of=wires.limits,
             hold=accounts.hold_new_contacts,
+            turns=Turns(store=storage.turns, queued=storage.messages.queued, commit=commit),
             sent_since=storage.events.sent_since,
             now_ms=now_ms,
         )
@@ -78,7 +81,7 @@ class Messages:
             trouble=accounts.sessions.hear,
             now_ms=now_ms,
         )
-        spelling = Spelling(
+        self._spelling = spelling = Spelling(
             accounts=wires,
             peers=storage.peers,
             commit=commit,
@@ -150,3 +153,8 @@ class Messages:
             ids=basis.ids,
             now_ms=now_ms,
         )
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed: what was remembered of whom it wrote to goes."""
+        self.pace.forget(connection)
+        self._spelling.forget(connection)

@@ -33,6 +33,7 @@ from zapd.store.reader import Reader
 from zapd.store.schedules import ScheduleStore
 from zapd.store.sealing import Sealing
 from zapd.store.settings import SettingStore
+from zapd.store.turns import TurnStore
 from zapd.store.vault import Vault, load_keys
 from zapd.store.windows import WindowStore
 from zapd.store.writer import Writer
@@ -79,6 +80,7 @@ class Storage:
         self.idempotency = IdempotencyStore(reader=reader)
         self.media = MediaStore(database=database, reader=reader)
         self.windows = WindowStore(reader=reader)
+        self.turns = TurnStore(reader=reader)
         self.settings = SettingStore(reader=reader)
         self.definitions = DefinitionStore(database=database, vault=vault)
         self.event_states = EventStateStore(database=database, reader=reader)

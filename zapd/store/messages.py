@@ -127,6 +127,11 @@ class MessageStore:
         row = await self._reader.one(_BY_ID, (tenant, message_id))
         return None if row is None else self.of(row)
 
+    async def queued(self, tenant: str, message_id: str) -> bool:
+        """Whether a message waits in its queue."""
+        message = await self.get(tenant, message_id)
+        return message is not None and message.status is S.QUEUED
+
     async def by_provider_id(
         self, tenant: str, connection_id: str, direction: Direction, provider_id: str
     ) -> Message | None:

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from zapd.model.batch import BatchState
 from zapd.model.hub import OPEN, ActionState, Progress
-from zapd.model.message import ENDED
+from zapd.model.message import ENDED, MessageStatus
 from zapd.model.webhook import DeliveryState
-from zapd.store.commands import Change, Condition, Delete, Row, among
+from zapd.store.commands import Change, Condition, Delete, Row, among, word
 from zapd.store.database import Database
 from zapd.store.media import IN_USE
 from zapd.store.tables import (
@@ -38,6 +38,7 @@ from zapd.store.tables import (
     peers,
     quarantine,
     sandbox_ledger,
+    turns,
 )
 from zapd.store.waiting import UNDELIVERED, event_over
 from zapd.store.writer import Writer
@@ -49,6 +50,11 @@ _USES = Delete(table=media_uses, columns=(media_uses.c.tenant, media_uses.c.mess
 _ATTEMPTS = Delete(table=attempts, columns=(attempts.c.tenant, attempts.c.delivery_id))
 
 
+_WAITS = sa.exists().where(
+    messages.c.tenant == turns.c.tenant,
+    messages.c.id == turns.c.message_id,
+    messages.c.status == word(MessageStatus.QUEUED),
+)
 _MEMBERS = Delete(table=batch_jobs, columns=(batch_jobs.c.tenant, batch_jobs.c.batch_id))
 _ALIASES = Delete(table=contact_aliases, columns=(contact_aliases.c.tenant, contact_aliases.c.contact_id))
 _TOGETHER = {
@@ -94,6 +100,7 @@ _RULES = (
     _Rule(credentials.c.archived_at),
     _Rule(numbers.c.resolved_at),
     _Rule(peers.c.first_out_at),
+    _Rule(turns.c.since, (~_WAITS,)),
     _Rule(logins.c.seen_at),
     _Rule(contacts.c.updated_at, (contacts.c.opted_out_at.is_(None),)),  # a wish for no messages never grows old
     _Rule(media.c.kept_from, (~IN_USE,)),

@@ -27,6 +27,7 @@ from zapd.store.tables import (
     numbers,
     outbox,
     sandbox_ledger,
+    turns,
 )
 from zapd.store.tables import peers as known_peers
 from zapd.store.writer import Writer
@@ -40,6 +41,7 @@ _NAMED_BY = (
     (sandbox_ledger, sandbox_ledger.c.peer),
     (known_peers, known_peers.c.peer),
     (numbers, numbers.c.number),
+    (turns, turns.c.peer),
 )
 #: Not a person's: the daemon's own, or unfinished work, which ends by itself.
 _NOT_SEARCHED = {messages.name, events.name, attempts.name, outbox.name}

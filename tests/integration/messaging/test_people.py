@@ -17,7 +17,8 @@ from zapd.model.session import SessionState
 from zapd.parts.accounts import CLOUD
 from zapd.store.events import Sent
 from zapd.whatsapp import cloud_webhook, sandbox_wire
-from zapd.whatsapp.transport import NotConnected, PauseNewContacts, Permanent, Receipt, SendResult, StateChange
+from zapd.whatsapp.numbers import window_key
+from zapd.whatsapp.transport import NotConnected, PauseNewContacts, Permanent, Receipt, RetryAt, SendResult, StateChange
 
 S = MessageStatus
 PHONE, OTHER_SPELLING = "5511987654321", "551187654321"
@@ -145,8 +146,7 @@ async def test_a_restart_gives_nobody_a_new_burst(world: World) -> None:
     assert [await sends(world) for _ in range(3)] == [Done()] * 3
     world.clock.advance(1)
 
-    world.pace._people.clear()
-    world.pace._before_start = None
+    restarts(world)
 
     assert await sends(world) == waits(5.0)
     assert await sends(world, OTHER_SPELLING) == waits(11.0)
@@ -168,6 +168,105 @@ async def test_what_left_before_is_read_once_and_only_where_it_matters(world: Wo
     for _ in range(3):
         await sends(world)
     assert asked == [world.clock.now_ms() - 3_600_000]
+
+
+# --- whose turn it is with one person ---
+
+
+def restarts(world: World) -> None:
+    """What the daemon keeps in memory only is gone."""
+    world.turns._people.clear()
+    world.turns._leaving.clear()
+    world.pace._before_start = None
+
+
+async def test_a_restart_keeps_the_order_to_one_person(world: World) -> None:
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=1)
+    await world.connect()
+    assert await sends(world) == Done()
+    waiting = [await world.submit(to=to) for to in (PHONE, OTHER_SPELLING)]
+    assert [await run(world, each) for each in waiting] == [waits(6.0), waits(12.0)]
+
+    restarts(world)
+    world.clock.advance(20)  # it was down for longer than they had to wait
+    later = await world.submit(to=PHONE)
+    assert await run(world, later) == waits(1.0)
+    assert await sends(world, "5511911112222") == Done()
+    assert await run(world, waiting[1]) == waits(1.0)
+    assert [await run(world, each) for each in (*waiting, later)] == [Done()] * 3
+    assert await world.turns._store.waiting("default", "con_1", window_key(PHONE)) == []
+
+
+async def test_the_times_that_were_given_are_kept_over_a_restart(world: World) -> None:
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=2)
+    await world.connect()
+    assert [await sends(world) for _ in range(4)] == [Done(), Done(), waits(6.0), waits(12.0)]
+    restarts(world)
+    world.clock.advance(1)
+    assert await sends(world) == waits(17.0)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_after_463_a_person_gets_messages_in_their_order(world: World, restart: bool) -> None:
+    await world.connect()
+    world.wire.answers.append(PauseNewContacts("463", "reach-out timelock", wait=60.0))
+    first = await world.submit(to=PHONE)
+    assert isinstance(await run(world, first), Snooze)
+    if restart:
+        restarts(world)
+    world.limits["con_1"] = Limits(recipient_per_minute=600, recipient_burst=9)
+    world.clock.advance(61)
+    second = await world.submit(to=PHONE)
+    assert await run(world, second) == waits(1.0)
+    assert [await run(world, each) for each in (first, second)] == [Done(), Done()]
+
+
+async def test_a_pair_rate_of_the_provider_holds_up_the_later_ones_too(world: World) -> None:
+    await world.connect()
+    world.wire.answers.append(RetryAt("131056", wait=4.0))
+    first = await world.submit(to=PHONE)
+    assert await run(world, first) == Snooze(4.0)
+    assert await sends(world) == waits(4.0)
+    assert await sends(world, "5511911112222") == Done()
+
+
+async def test_one_that_waits_no_more_holds_up_nobody(world: World) -> None:
+    world.limits["con_1"] = Limits(new_contacts_per_day=1, new_contacts_first_day=0)
+    await world.connect()
+    assert await sends(world, "5511911112222") == Done()
+    first, second = [await world.submit(to=PHONE) for _ in range(2)]
+    assert isinstance(await run(world, first), Snooze)
+    await wrote(world, "oi")
+    assert isinstance(await run(world, second), Snooze)
+    await world.messaging.cancel("default", first.id)
+    assert await run(world, second) == Done()
+
+
+async def test_what_a_person_sends_again_goes_ahead(world: World) -> None:
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=1)
+    await world.connect()
+    assert await sends(world) == Done()
+    assert await sends(world) == waits(6.0)
+    urgent = await world.submit(to=PHONE, priority=9)
+    world.clock.advance(12)
+    assert await run(world, urgent) == Done()
+
+
+async def test_a_closed_connection_is_not_kept_in_memory(world: World) -> None:
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=1, new_contacts_per_day=5)
+    await world.connect()
+    await world.connect("con_2")
+    world.wire.lookups, world.wire.on_whatsapp = True, {PHONE}
+    for connection_id in ("con_1", "con_2"):
+        await run(world, await world.submit(to=PHONE, connection_id=connection_id))
+    for connection_id in ("con_1", "con_2"):
+        connection = await world.wire.find("default", connection_id)
+        assert connection
+        world.pace.forget(connection)
+        world.spelling.forget(connection)
+    kept = (world.pace._written_to, world.pace._new, world.turns._people, world.spelling._known)
+    assert not any(kept)
+    assert (world.pace._remembered, world.spelling._remembered) == (0, 0)
 
 
 # --- new people ---
@@ -192,7 +291,7 @@ async def test_the_day_is_counted_over_a_restart(world: World) -> None:
     world.limits["con_1"] = Limits(new_contacts_per_day=1, new_contacts_first_day=0)
     await world.connect()
     assert await sends(world, "5511900000001") == Done()
-    for memory in (world.pace._new, world.pace._written_to, world.pace._people):
+    for memory in (world.pace._new, world.pace._written_to, world.turns._people):
         memory.clear()
     assert isinstance(await sends(world, "5511900000002"), Snooze)
 

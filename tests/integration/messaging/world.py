@@ -39,6 +39,7 @@ from zapd.messaging.receive import Receiver
 from zapd.messaging.send import Sender
 from zapd.messaging.spelling import Spelling
 from zapd.messaging.submit import Messaging, Submit, Submitted
+from zapd.messaging.turns import Turns
 from zapd.messaging.windows import Windows
 from zapd.model.contact import Contact
 from zapd.model.message import Message, MessageStatus
@@ -62,6 +63,7 @@ from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
 from zapd.store.parked import ParkedStore
 from zapd.store.reader import Reader
+from zapd.store.turns import TurnStore
 from zapd.store.vault import Vault
 from zapd.store.windows import WindowStore
 from zapd.store.writer import Writer
@@ -292,11 +294,13 @@ class World:
         self.peers = PeerStore(database=self.database, reader=self.reader)
         self.limits: dict[str, Limits] = {}
         self.held: list[tuple[str, int]] = []
+        self.turns = Turns(store=TurnStore(reader=self.reader), queued=self.messages.queued, commit=commit)
         self.pace = Pace(
             peers=self.peers,
             windows=self.windows,
             limits_of=lambda connection: self.limits.get(connection.id, connection.limits),
             hold=self._hold_new_people,
+            turns=self.turns,
             sent_since=self.events.sent_since,
             now_ms=now_ms,
         )
@@ -310,7 +314,7 @@ class World:
             trouble=self._trouble,
             now_ms=now_ms,
         )
-        spelling = Spelling(
+        self.spelling = spelling = Spelling(
             accounts=self.wire,
             peers=self.peers,
             commit=commit,

@@ -150,7 +150,9 @@ async def test_a_token_that_expired_pauses_with_an_alert_and_keeps_the_queue(dae
 
         await eventually(lambda: state_is("connected"))
         meta.refuse(190, 401)
-        message = {"to": "5511999998888", "type": "text", "payload": {"text": "oi"}}
+        # Nobody wrote yet: nothing else may be sent.
+        payload = {"name": "order_ok", "language": "pt_BR", "components": []}
+        message = {"to": "5511999998888", "type": "template", "payload": payload}
         _, sent = await other.call("POST", "/connections/sales/send", message)
         await eventually(lambda: state_is("paused"))
         _, events = await other.call("GET", "/events?type=connection.alert")

@@ -51,6 +51,8 @@ class RetentionConfig(Section):
     """Contacts that nobody wrote to and who did not write for so long; one who wants no messages stays for ever."""
     numbers: Positive = 7 * 86_400.0
     """How WhatsApp spells numbers; then they are looked up again."""
+    turns: Positive = 86_400.0
+    """Places of messages that waited for their turn with one person and ended otherwise."""
     completed_jobs: Positive = 3_600.0
     """Completed jobs in Redis, for a look at what just ran; at most 100 per queue."""
     dead_jobs: Positive = 7 * 86_400.0

@@ -40,6 +40,20 @@ peers = Table(
     Index("peers_new", "tenant", "connection_id", "first_out_at"),
 )
 
+# Messages that wait for their turn with one person.
+turns = Table(
+    "turns",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection_id", Text, primary_key=True),
+    Column("peer", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("priority", Integer, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("since", BigInteger, nullable=False),
+)
+
 # How WhatsApp spells a number (Brazil's ninth digit); peer is NULL for one that is not there.
 numbers = Table(
     "numbers",

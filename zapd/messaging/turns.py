@@ -1,0 +1,144 @@
+"""Whose turn it is with one person: messages to them leave in the order accepted, also those that had to wait.
+
+A message that waits goes back to its queue with a time, and another to the same person may be claimed meanwhile. That
+one stays behind. Who waits is kept in SQL, so that a restart, or the daemon to which a session moves, knows it too.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from zapd.messaging.accounts import Commit
+from zapd.model.pace import DAY
+from zapd.model.session import Connection
+from zapd.store.commands import Change
+from zapd.store.turns import Turn, TurnStore
+from zapd.whatsapp.numbers import window_key
+
+LOOK_AGAIN = 1.0  #: seconds until it is looked whether the one ahead has left
+MAX_PEOPLE = 50_000  #: remembered; the one that was used longest ago goes first
+
+PersonKey = tuple[str, str]  # connection's key, peer
+
+
+class Wait(NamedTuple):
+    """A message must wait. `why` is for logs and people."""
+
+    seconds: float
+    why: str
+
+
+class Queued(Protocol):
+    """Its place in the order: what `Job` has."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+
+
+class _Waiting(NamedTuple):
+    turn: Turn
+    until: float  # ms; when it is looked at again
+
+    @property
+    def place(self) -> tuple[int, str]:
+        return -self.turn.priority, self.turn.job_id
+
+
+@dataclass
+class Person:
+    """Somebody who is written to. `tat` (ms): when the bucket of their pace would be empty again."""
+
+    tat: float = 0.0
+    reserved: dict[str, float] = field(default_factory=dict)  #: message id → its time (ms)
+    waiting: dict[str, _Waiting] = field(default_factory=dict)
+
+    def forget(self, message_id: str) -> _Waiting | None:
+        """The message waits no more."""
+        self.reserved.pop(message_id, None)
+        return self.waiting.pop(message_id, None)
+
+
+class Turns:
+    """The people of all connections. `queued` says whether a message waits still."""
+
+    def __init__(self, *, store: TurnStore, queued: Callable[[str, str], Awaitable[bool]], commit: Commit) -> None:
+        self._store = store
+        self._queued = queued
+        self._commit = commit
+        self._people: OrderedDict[PersonKey, Person] = OrderedDict()
+        self._leaving: OrderedDict[str, Turn] = OrderedDict()
+
+    def nobody(self) -> bool:
+        """Whether nobody is known."""
+        return not self._people
+
+    async def of(self, connection: Connection, peer: str, *, read: bool) -> tuple[Person, bool]:
+        """The person, and whether they are new here. `read`: SQL says who waits for somebody new."""
+        name = window_key(peer)
+        key = (connection.key, name)
+        person = self._people.get(key)
+        if person is not None:
+            self._people.move_to_end(key)
+            return person, False
+        kept = await self._store.waiting(connection.tenant, connection.id, name) if read else []
+        person = self._people[key] = Person()
+        for turn in kept:
+            person.waiting[turn.message_id] = _Waiting(turn, turn.due_at or 0)
+            if turn.due_at is not None:
+                person.reserved[turn.message_id] = turn.due_at
+        if len(self._people) > MAX_PEOPLE:
+            self._people.popitem(last=False)
+        return person, True
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed."""
+        for key in [key for key in self._people if key[0] == connection.key]:
+            del self._people[key]
+
+    async def behind(self, person: Person, job: Queued, message_id: str, now: int) -> Wait | None:
+        """Whether an earlier message to this person still waits."""
+        mine = (-job.priority, job.id)
+        while ahead := [w for w in person.waiting.values() if w.place < mine and w.turn.message_id != message_id]:
+            first = min(ahead, key=lambda waiting: waiting.place)
+            if await self._queued(first.turn.tenant, first.turn.message_id):
+                return Wait(max(LOOK_AGAIN, (first.until - now) / 1000), "order")
+            person.forget(first.turn.message_id)
+        return None
+
+    async def waits(
+        self, connection: Connection, peer: str, person: Person, job: Queued, message_id: str, *, now: int, until: float
+    ) -> None:
+        """The message goes back to its queue until then (ms)."""
+        due = person.reserved.get(message_id)
+        turn = Turn(
+            tenant=connection.tenant,
+            connection_id=connection.id,
+            peer=window_key(peer),
+            message_id=message_id,
+            priority=job.priority,
+            job_id=job.id,
+            due_at=None if due is None else round(due),
+            since=now,
+        )
+        known = person.waiting.get(message_id)
+        if known is None or known.turn.due_at != turn.due_at:
+            for gone in [name for name, waiting in person.waiting.items() if waiting.until < now - DAY]:
+                person.forget(gone)
+            await self._commit(self._store.kept(turn))
+        person.waiting[message_id] = _Waiting(turn if known is None else known.turn, until)
+
+    def goes(self, person: Person, message_id: str) -> None:
+        """It is its turn."""
+        waited = person.forget(message_id)
+        if waited is not None:
+            self._leaving[message_id] = waited.turn
+            if len(self._leaving) > MAX_PEOPLE:
+                self._leaving.popitem(last=False)
+
+    def left(self, message_id: str) -> list[Change]:
+        """What to commit when it is taken from its queue."""
+        turn = self._leaving.pop(message_id, None)
+        return [] if turn is None else [self._store.gone(turn)]
