@@ -37,6 +37,7 @@ PUBLIC = frozenset(
         "connection.restricted",
         "contact.opted_out",
         "contact.opted_in",
+        "template.state",
         "endpoint.failing",
         "endpoint.disabled",
         "delivery.exhausted",

@@ -6,6 +6,7 @@ from zapd.cli.client import Client
 from zapd.cli.options import ListFirst, client_command, json_argument
 from zapd.cli.output import Output
 
+TEMPLATE_COLUMNS = ("name", "language", "state", "reason", "since", "until", "refused")
 COLUMNS = ("id", "label", "transport", "state", "reason", "since")
 
 
@@ -111,6 +112,22 @@ def pair(api: Client, out: Output, connection: str, phone: str | None) -> None:
     answer = api.call("POST", f"/connections/{connection}/pair", {"phone": phone} if phone else {}).data
     code = answer["pairing_code"]
     out.said(answer, f"type {code['code']} on the phone" if code else f"{connection} is {answer['state']}")
+
+
+@connections.command()
+@click.argument("connection")
+@click.option("--after")
+@click.option("--forget", nargs=2, metavar="NAME LANGUAGE", help="What was said of this one: it is tried again.")
+@client_command
+def templates(api: Client, out: Output, connection: str, after: str | None, forget: tuple[str, str] | None) -> None:
+    """What Meta said of its templates: those that are paused or disabled are refused."""
+    path = f"/connections/{connection}/templates"
+    if forget is not None:
+        name, language = forget
+        api.call("DELETE", f"{path}/{name}/{language}")
+        out.said({}, f"{name} ({language}) is tried again")
+    else:
+        out.page(api.call("GET", path, query={"after": after}).data, *TEMPLATE_COLUMNS)
 
 
 @connections.command()

@@ -21,9 +21,9 @@ from zapd.store.commands import Change
 from zapd.store.messages import MessageStore
 from zapd.store.windows import WindowStore
 from zapd.whatsapp.numbers import window_key
-from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Preference
+from zapd.whatsapp.transport import AliasChange, Inbound, Notice, Preference, TemplateChange
 
-Told = Inbound | AliasChange | Notice | Preference  #: what comes beside receipts
+Told = Inbound | AliasChange | Notice | Preference | TemplateChange  #: what comes beside receipts
 
 #: Types that say something about the chat and are not written by anybody.
 _NOT_WRITTEN = frozenset({"system"})
@@ -46,6 +46,7 @@ class Inbounds:
         commit: Commit,
         on_aliases: Callable[[Connection, Inbound | AliasChange], Awaitable[Contact | None]],
         on_preference: Callable[[Connection, Preference], Awaitable[None]],
+        on_template: Callable[[Connection, TemplateChange], Awaitable[None]],
         ids: Ids,
         now_ms: Callable[[], int],
         metrics: MessageMetrics,
@@ -57,6 +58,7 @@ class Inbounds:
         self._commit = commit
         self._on_aliases = on_aliases
         self._on_preference = on_preference
+        self._on_template = on_template
         self._ids = ids
         self._now_ms = now_ms
         self._metrics = metrics
@@ -68,6 +70,9 @@ class Inbounds:
             return
         if isinstance(update, Preference):
             await self._on_preference(connection, update)
+            return
+        if isinstance(update, TemplateChange):
+            await self._on_template(connection, update)
             return
         contact = await self._on_aliases(connection, update)
         if isinstance(update, Inbound):

@@ -7,6 +7,7 @@ import orjson
 from zapd.contacts import Contacts
 from zapd.messaging.accounts import Accounts, Commit
 from zapd.messaging.pace import Pace
+from zapd.messaging.templates import Templates
 from zapd.model.contact import Alias, Contact, aliases_of_peer
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.model.session import Connection
@@ -19,6 +20,7 @@ from zapd.whatsapp.transport import (
     Preference,
     Receipt,
     StateChange,
+    TemplateRefused,
 )
 
 OPTED_OUT = frozenset({"131050"})  #: what providers say of somebody who wants no messages
@@ -37,6 +39,7 @@ class People:
         accounts: Accounts,
         messages: MessageStore,
         commit: Commit,
+        templates: Templates,
         trouble: Callable[[Connection, StateChange], Awaitable[None]],
         now_ms: Callable[[], int],
     ) -> None:
@@ -45,6 +48,7 @@ class People:
         self._accounts = accounts
         self._messages = messages
         self._commit = commit
+        self._templates = templates
         self._trouble = trouble
         self._now_ms = now_ms
 
@@ -115,8 +119,7 @@ class People:
                 await self._of_the_account(connection, receipt, receipt.code)
 
     async def _wants_no_more(self, connection: Connection, receipt: Receipt, code: str) -> None:
-        where = (connection.tenant, connection.id, Direction.OUTBOUND)
-        message = await self._messages.by_provider_id(*where, receipt.provider_id)
+        message = await self._message(connection, receipt)
         if message is not None:
             await self._contacts.refused(connection.tenant, message.peer, code)
 
@@ -126,3 +129,11 @@ class People:
                 await self._pace.hold_new_people(connection, wait)
             case PauseSession(state=state, code=reason):
                 await self._trouble(connection, StateChange(state=state, reason=reason))
+            case TemplateRefused() as error:
+                message = await self._message(connection, receipt)
+                if message is not None:
+                    await self._templates.refused(connection, message, error)
+
+    async def _message(self, connection: Connection, receipt: Receipt) -> Message | None:
+        where = (connection.tenant, connection.id, Direction.OUTBOUND)
+        return await self._messages.by_provider_id(*where, receipt.provider_id)

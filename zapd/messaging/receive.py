@@ -26,13 +26,13 @@ from zapd.messaging.receipts import Receipts, by_message
 from zapd.model.session import Connection
 from zapd.store.commands import Change
 from zapd.store.inbox import PACK_FROM, InboxStore, packed
-from zapd.whatsapp.transport import Inbound, Notice, Peek, Preference, Receipt, Update
+from zapd.whatsapp.transport import Inbound, Notice, Peek, Preference, Receipt, TemplateChange, Update
 
 AT_ONCE = 32  #: messages of large bodies, of all together, that are worked on at once
 ASIDE_FROM = 64 * 1024  #: bytes; what is larger is read in a thread, where it holds up nobody
 FRESH, FRESH_SIZE = 1000, 4096  #: rows, and bytes of one, kept in memory until their job runs: it need not read them
 
-_ONCE = (Notice, Preference)  #: what is not told again when a row is read again
+_ONCE = (Notice, Preference, TemplateChange)  #: what is not told again when a row is read again
 _PLAIN = re.compile(r"[A-Za-z0-9@._:+-]{1,200}")  #: a peer that may stand in the name of a lane
 
 

@@ -25,6 +25,7 @@ from zapd.messaging.pace import Pace
 from zapd.messaging.people import OPTED_OUT, People
 from zapd.messaging.receipts import Receipts
 from zapd.messaging.spelling import Spelling
+from zapd.messaging.templates import REFUSED, TEMPLATE, Templates
 from zapd.messaging.windows import ALWAYS, CLOSED, Windows
 from zapd.model.message import ONLY, SOURCES, Message, MessageStatus
 from zapd.model.session import OnAmbiguous, SessionState
@@ -37,6 +38,7 @@ from zapd.whatsapp.transport import (
     RetryAt,
     SendError,
     SendResult,
+    TemplateRefused,
     UnknownOutcome,
 )
 
@@ -62,6 +64,7 @@ class Sender:
         windows: Windows,
         pace: Pace,
         spelling: Spelling,
+        templates: Templates,
         announcer: Announcer,
         commit: Commit,
         now_ms: Callable[[], int],
@@ -75,6 +78,7 @@ class Sender:
         self._windows = windows
         self._pace = pace
         self._spelling = spelling
+        self._templates = templates
         self._announcer = announcer
         self._commit = commit
         self._now_ms = now_ms
@@ -160,6 +164,9 @@ class Sender:
 
     async def _transmit(self, message: Message, peer: str) -> Outcome:
         failpoint.reached("send.claimed")
+        closed = await self._template_closed(message)
+        if closed is not None:
+            return Discard(REFUSED, closed)
         spelt = message if peer == message.peer else replace(message, peer=peer)
         try:
             result = await self._accounts.send(spelt, await self._enclosing.of(message))
@@ -167,6 +174,13 @@ class Sender:
             log.info("send.failed", message_id=message.id, connection_id=message.connection_id, code=error.code)
             return await self._after(message, error)
         return await self._sent(message, result)
+
+    async def _template_closed(self, message: Message) -> str | None:
+        """Why the provider would not take it: its template was paused or disabled while it waited."""
+        if message.type != TEMPLATE:
+            return None
+        connection = await self._accounts.find(message.tenant, message.connection_id)
+        return await self._templates.closed(connection, orjson.loads(message.payload)) if connection else None
 
     async def _sent(self, message: Message, result: SendResult) -> Outcome:
         failpoint.reached("send.answered")
@@ -211,6 +225,8 @@ class Sender:
             case Permanent():
                 if error.code in OPTED_OUT:
                     await self._people.refused(message.tenant, message.peer, error.code)
+                if isinstance(error, TemplateRefused):
+                    await self._template_refused(message, error)
                 return Discard(error.code, error.detail)  # `dead` moves the message
             case RetryAt(wait=None):
                 await self._move(message, S.FAILED, "message.retrying", error)
@@ -218,6 +234,11 @@ class Sender:
         await self._move(message, S.QUEUED, "message.requeued", error)
         await self._waits(message, error)
         return _wait_for(error)
+
+    async def _template_refused(self, message: Message, error: TemplateRefused) -> None:
+        connection = await self._accounts.find(message.tenant, message.connection_id)
+        if connection is not None:
+            await self._templates.refused(connection, message, error)
 
     async def _waits(self, message: Message, error: SendError) -> None:
         """The message waits, and its session does not: who else does."""

@@ -96,6 +96,7 @@ class Messaging:
         enclosing: Enclosing,
         attach: Attach,
         check_window: Callable[[Connection, str, str], Awaitable[None]],
+        check_template: Callable[[Connection, str, Any], Awaitable[None]],
         opted_out: Callable[[str, str], Awaitable[Contact | None]],
         recipient: Callable[[str], str],
         check_content: Callable[[str, Any, frozenset[str], bool], None],
@@ -114,6 +115,7 @@ class Messaging:
         self._enclosing = enclosing
         self._attach = attach
         self._check_window = check_window
+        self._check_template = check_template
         self._opted_out = opted_out
         self._recipient = recipient
         self._check_content = check_content
@@ -180,6 +182,7 @@ class Messaging:
         await self._check_window(connection, peer, request.type)
         payload, can = orjson.loads(request.payload), self._accounts.capabilities(connection)
         self._check_content(request.type, payload, can, request.reply_to is not None)
+        await self._check_template(connection, request.type, payload)
         await self._enclosing.check(
             tenant=request.tenant,
             connection_id=request.connection_id,

@@ -60,6 +60,7 @@ CLOUD = Kind(
     parse=lambda connection, raw: cloud.parse(CloudConfig.read(connection.config), raw),
     peek=lambda connection, raw: cloud.peek(CloudConfig.read(connection.config), raw),
     window=lambda connection: cloud.window(CloudConfig.read(connection.config)),
+    account=lambda connection: cloud.account(CloudConfig.read(connection.config)),
     address=cloud_body.whom,
     failure=cloud_errors.told,
 )

@@ -131,6 +131,7 @@ def of_accounts(
         given(need.PRESENCE, messages.presence),
         given(need.BULK, messages.bulk),
         given(need.CONTACTS, messages.contacts),
+        given(need.TEMPLATES, messages.templates),
         given(need.LIMITS_LEFT, messages.pace.shown),
         given(need.SESSIONS, accounts.sessions),
         given(need.CAPABILITIES, accounts.wires.capabilities),

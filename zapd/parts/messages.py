@@ -14,6 +14,7 @@ from zapd.messaging.receive import Receiver
 from zapd.messaging.send import Sender
 from zapd.messaging.spelling import Spelling
 from zapd.messaging.submit import Messaging
+from zapd.messaging.templates import Templates
 from zapd.messaging.turns import Turns
 from zapd.messaging.windows import Windows
 from zapd.model.session import Connection
@@ -72,12 +73,16 @@ class Messages:
             sent_since=storage.events.sent_since,
             now_ms=now_ms,
         )
+        self.templates = templates = Templates(
+            accounts=wires, store=storage.templates, announcer=announcer, commit=commit, now_ms=now_ms
+        )
         people = People(
             contacts=self.contacts,
             pace=self.pace,
             accounts=wires,
             messages=storage.messages,
             commit=commit,
+            templates=templates,
             trouble=accounts.sessions.hear,
             now_ms=now_ms,
         )
@@ -101,6 +106,7 @@ class Messages:
             enclosing=enclosing,
             attach=media.library.attach,
             check_window=windows.check,
+            check_template=templates.check,
             opted_out=self.contacts.opted_out,
             recipient=numbers.recipient,
             check_content=content.validate,
@@ -126,6 +132,7 @@ class Messages:
             windows=windows,
             pace=self.pace,
             spelling=spelling,
+            templates=templates,
             announcer=announcer,
             commit=commit,
             now_ms=now_ms,
@@ -139,6 +146,7 @@ class Messages:
             commit=commit,
             on_aliases=people.learn,
             on_preference=people.prefers,
+            on_template=templates.heard,
             ids=basis.ids,
             now_ms=now_ms,
             metrics=self.metrics,

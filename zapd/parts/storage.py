@@ -33,6 +33,7 @@ from zapd.store.reader import Reader
 from zapd.store.schedules import ScheduleStore
 from zapd.store.sealing import Sealing
 from zapd.store.settings import SettingStore
+from zapd.store.templates import TemplateStore
 from zapd.store.turns import TurnStore
 from zapd.store.vault import Vault, load_keys
 from zapd.store.windows import WindowStore
@@ -81,6 +82,7 @@ class Storage:
         self.media = MediaStore(database=database, reader=reader)
         self.windows = WindowStore(reader=reader)
         self.turns = TurnStore(reader=reader)
+        self.templates = TemplateStore(database=database, reader=reader)
         self.settings = SettingStore(reader=reader)
         self.definitions = DefinitionStore(database=database, vault=vault)
         self.event_states = EventStateStore(database=database, reader=reader)

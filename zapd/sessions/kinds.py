@@ -23,6 +23,8 @@ class Kind:
     peek: Callable[[Connection, bytes], Peek] | None = None
     #: Seconds after a contact's message in which one may write freely; None: always.
     window: Callable[[Connection], float | None] = lambda _: None
+    #: The business account whose templates it sends; empty: those of no other connection.
+    account: Callable[[Connection], str] = lambda _: ""
     limits: Limits = NO_LIMITS  #: where a connection has none of its own
     #: How it spells a recipient; raises Permanent for one that it cannot reach.
     address: Callable[[str], object] = lambda peer: peer

@@ -57,6 +57,10 @@ class Wires:
         """For how many seconds after a contact's message one may write freely; None: always."""
         return self._kinds[connection.transport].window(connection)
 
+    def account(self, connection: Connection) -> str:
+        """Whose templates it sends: a business account that several connections may share, or the connection."""
+        return self._kinds[connection.transport].account(connection) or connection.id
+
     def connected(self, tenant: str, connection_id: str) -> bool:
         """Whether a send can be tried now, on this daemon."""
         session = self._manager.get(tenant, connection_id)

@@ -38,6 +38,7 @@ from zapd.store.tables import (
     peers,
     quarantine,
     sandbox_ledger,
+    templates,
     turns,
 )
 from zapd.store.waiting import UNDELIVERED, event_over
@@ -100,6 +101,7 @@ _RULES = (
     _Rule(credentials.c.archived_at),
     _Rule(numbers.c.resolved_at),
     _Rule(peers.c.first_out_at),
+    _Rule(templates.c.since),
     _Rule(turns.c.since, (~_WAITS,)),
     _Rule(logins.c.seen_at),
     _Rule(contacts.c.updated_at, (contacts.c.opted_out_at.is_(None),)),  # a wish for no messages never grows old

@@ -210,6 +210,11 @@ def peek(config: CloudConfig, raw: bytes) -> Peek:
     return cloud_webhook.peek(raw, phone_number_id=config.phone_number_id, waba_id=config.waba_id)
 
 
+def account(config: CloudConfig) -> str:
+    """The business account whose templates a number sends, where it is known."""
+    return config.waba_id
+
+
 def window(config: CloudConfig) -> float | None:
     """For how many seconds after a contact's message one may write freely."""
     return WINDOW if config.enforce_window else None

@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
-from zapd.whatsapp.transport import PauseNewContacts, PauseSession, Permanent, RetryAt, SendError
+from zapd.whatsapp.transport import PauseNewContacts, PauseSession, Permanent, RetryAt, SendError, TemplateRefused
 
 MAX_RETRY_AFTER = 3600.0  #: seconds; a longer hint is not believed
+TEMPLATE_PAUSE = 3 * 3600.0  #: seconds; Meta's first pause, its second one is longer and is told again
 THROUGHPUT, PAIR_RATE = 130429, 131056  #: their waits grow with each hit, see `cloud_pace.py`
 
 
@@ -37,6 +38,10 @@ def _permanent(problem: Problem) -> SendError:
 
 def _new_contacts(problem: Problem) -> SendError:
     return PauseNewContacts(str(problem.code), problem.detail)
+
+
+def _template(state: str, pause: float | None = None) -> Make:
+    return lambda problem: TemplateRefused(str(problem.code), problem.detail, template_state=state, pause=pause)
 
 
 def _pace(wait: float, *, whole_session: bool = True) -> Make:
@@ -68,8 +73,10 @@ ACTIONS: Mapping[int, Make] = {
     **_each(_new_contacts, 131048, 131064),
     **_each(_temporary, 1, 2, 131000, 131016, 133004, 131052),
     **_each(_permanent, 33, 100, 130403, 130472, 131008, 131009, 131021, 131026, 131030, 131047, 131049, 131050),
+    132015: _template("paused", TEMPLATE_PAUSE),
+    132016: _template("disabled"),
     **_each(_permanent, 131051, 131053, 131062, 135000),
-    **_each(_permanent, 132000, 132001, 132005, 132007, 132008, 132012, 132015, 132016, 132018),
+    **_each(_permanent, 132000, 132001, 132005, 132007, 132008, 132012, 132018),
 }
 
 #: For answers without a code of Meta's.

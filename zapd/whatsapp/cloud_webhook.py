@@ -13,8 +13,9 @@ import structlog
 
 from zapd.errors import Forbidden, Unauthorized
 from zapd.model.message import MessageStatus
+from zapd.whatsapp.cloud_errors import TEMPLATE_PAUSE
 from zapd.whatsapp.cloud_inbound import changes, inbound, milliseconds, object_in, objects, peer_of, people, text_in
-from zapd.whatsapp.transport import AliasChange, Aliases, Notice, Peek, Preference, Receipt, Update
+from zapd.whatsapp.transport import AliasChange, Aliases, Notice, Peek, Preference, Receipt, TemplateChange, Update
 
 log = structlog.get_logger("zapd.whatsapp")
 
@@ -61,8 +62,10 @@ def parse(raw: bytes, *, phone_number_id: str, waba_id: str = "") -> list[Update
     Raises ValueError when the bytes are not a WhatsApp webhook. A part that is malformed never costs the others.
     """
     updates: list[Update] = []
-    for field, value in _changes(raw, phone_number_id, waba_id):
+    for field, value, at in _changes(raw, phone_number_id, waba_id):
         updates += _FIELDS.get(field, _notice)(value, field)
+        if field == _OF_TEMPLATES:
+            updates += _template(value, at)
     return updates
 
 
@@ -77,7 +80,7 @@ def peek(raw: bytes, *, phone_number_id: str, waba_id: str = "") -> Peek:
             raise ValueError("not a WhatsApp webhook")
         return Peek(receipts=b'"statuses"' in raw, others=True)
     receipts, others, chats = False, False, set[str]()
-    for field, value in _changes(raw, phone_number_id, waba_id):
+    for field, value, _ in _changes(raw, phone_number_id, waba_id):
         receipts |= field == "messages" and bool(objects(value, "statuses"))
         written = objects(value, "messages") if field == "messages" else []
         chats |= {peer_of(message) for message in written}
@@ -85,8 +88,8 @@ def peek(raw: bytes, *, phone_number_id: str, waba_id: str = "") -> Peek:
     return Peek(receipts=receipts, others=others, chat=chats.pop() if len(chats) == 1 else None)
 
 
-def _changes(raw: bytes, phone_number_id: str, waba_id: str) -> Iterator[tuple[str, Json]]:
-    """The changes that are for this number or its account: field and value. Raises ValueError."""
+def _changes(raw: bytes, phone_number_id: str, waba_id: str) -> Iterator[tuple[str, Json, int]]:
+    """The changes that are for this number or its account: field, value and time (ms, or 0). Raises ValueError."""
     body = orjson.loads(raw)
     if not isinstance(body, dict) or body.get("object") != _OBJECT.decode():
         raise ValueError("not a WhatsApp webhook")
@@ -99,7 +102,7 @@ def _changes(raw: bytes, phone_number_id: str, waba_id: str) -> Iterator[tuple[s
             elif number is None and waba_id and str(entry.get("id")) != waba_id:
                 log.warning("webhook.other_account")
             else:
-                yield field, value
+                yield field, value, milliseconds({"timestamp": entry.get("time")})
 
 
 def _messages(value: Json, _field: str) -> list[Update]:
@@ -156,6 +159,27 @@ def _preferences(value: Json, field: str) -> list[Update]:
     return [*sorted(updates, key=lambda told: told.at), *_notice(value, field)]
 
 
+def _template(value: Json, at: int) -> list[Update]:
+    """How a template is from now on. Pauses end by themselves; the second one is longer."""
+    name, language = text_in(value, "message_template_name"), text_in(value, "message_template_language")
+    state = (text_in(value, "event") or "").lower()
+    if not (name and language and state):
+        return []
+    title, told = text_in(object_in(value, "other_info"), "title"), text_in(value, "reason")
+    second = title == "SECOND_PAUSE"
+    return [
+        TemplateChange(
+            provider_id=f"{name}:{language}:{state}:{at}",
+            name=name,
+            language=language,
+            state=_TEMPLATE_STATES.get(state, state)[:64],
+            at=at,
+            reason=title or (told if told != "NONE" else None),
+            pause=TEMPLATE_PAUSE * (2 if second else 1) if state == "paused" else None,
+        )
+    ]
+
+
 def _notice(value: Json, field: str) -> list[Update]:
     try:
         data = orjson.dumps(value)
@@ -196,5 +220,7 @@ _FIELDS: Mapping[str, Callable[[Json, str], list[Update]]] = {
     "user_id_update": _user_ids,
     "user_preferences": _preferences,
 }
+_OF_TEMPLATES = "message_template_status_update"
+_TEMPLATE_STATES: Mapping[str, str] = {"reinstated": "approved", "unarchived": "approved"}
 _WANTS: Mapping[str, bool] = {"stop": False, "resume": True}
 _OF_A_NUMBER = frozenset({"messages", "smb_message_echoes"})

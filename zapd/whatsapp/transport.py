@@ -53,6 +53,15 @@ class Unsupported(Permanent):
         super().__init__("unsupported", what)
 
 
+class TemplateRefused(Permanent):
+    """The provider sends no message with this template now. `pause`: for how many seconds; None: until it says so."""
+
+    def __init__(self, code: str, detail: str = "", *, template_state: str, pause: float | None = None) -> None:
+        super().__init__(code, detail)
+        self.template_state = template_state
+        self.pause = pause
+
+
 class PauseSession(SendError):
     """The account has trouble: nothing more leaves until a person acts. The message stays queued."""
 
@@ -186,7 +195,20 @@ class Preference:
     at: int
 
 
-Update = Receipt | Inbound | AliasChange | Notice | Preference
+@record
+class TemplateChange:
+    """How a template is from now on. `pause`: the seconds after which it is so no more; None: until it is told."""
+
+    provider_id: str  #: the same when the provider tells it again
+    name: str
+    language: str
+    state: str  #: the provider's word, in small letters
+    at: int
+    reason: str | None = None
+    pause: float | None = None
+
+
+Update = Receipt | Inbound | AliasChange | Notice | Preference | TemplateChange
 
 
 @record

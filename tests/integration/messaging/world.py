@@ -39,6 +39,7 @@ from zapd.messaging.receive import Receiver
 from zapd.messaging.send import Sender
 from zapd.messaging.spelling import Spelling
 from zapd.messaging.submit import Messaging, Submit, Submitted
+from zapd.messaging.templates import Templates
 from zapd.messaging.turns import Turns
 from zapd.messaging.windows import Windows
 from zapd.model.contact import Contact
@@ -63,6 +64,7 @@ from zapd.store.messages import MessageStore
 from zapd.store.outbox import OutboxStore
 from zapd.store.parked import ParkedStore
 from zapd.store.reader import Reader
+from zapd.store.templates import TemplateStore
 from zapd.store.turns import TurnStore
 from zapd.store.vault import Vault
 from zapd.store.windows import WindowStore
@@ -135,6 +137,9 @@ class Wire:
 
     def connected(self, tenant: str, connection_id: str) -> bool:
         return self.up
+
+    def account(self, connection: Connection) -> str:
+        return "77"
 
     async def send(self, message: Message, enclosed: Enclosed) -> SendResult:
         self.sent.append(message)
@@ -305,7 +310,15 @@ class World:
             now_ms=now_ms,
         )
         self.troubles: list[StateChange] = []
+        self.templates = Templates(
+            accounts=self.wire,
+            store=TemplateStore(database=self.database, reader=self.reader),
+            announcer=self.announcer,
+            commit=commit,
+            now_ms=now_ms,
+        )
         self.people = People(
+            templates=self.templates,
             contacts=self.contacts,
             pace=self.pace,
             accounts=self.wire,
@@ -328,6 +341,7 @@ class World:
             windows=windows,
             pace=self.pace,
             spelling=spelling,
+            templates=self.templates,
             accounts=self.wire,
             messages=self.messages,
             receipts=self.receipts,
@@ -362,6 +376,7 @@ class World:
             enclosing=enclosing,
             attach=self.library.attach,
             check_window=windows.check,
+            check_template=self.templates.check,
             recipient=numbers.recipient,
             check_content=content.validate,
             ids=self.ids,
@@ -392,6 +407,7 @@ class World:
             commit=self.outbox.commit,
             on_aliases=self._learn,
             on_preference=lambda connection, told: self.people.prefers(connection, told),
+            on_template=lambda connection, told: self.templates.heard(connection, told),
             ids=self.ids,
             now_ms=self.clock.now_ms,
             metrics=metrics,

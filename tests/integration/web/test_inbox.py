@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
+from tests.integration.web.test_cli import zapd
 from tests.support import eventually
 from tests.support.daemon import Daemon
 from tests.support.fake_meta import CONFIG, FakeMeta, sign, text_message, webhook_body
@@ -167,3 +168,41 @@ async def test_a_token_that_expired_pauses_with_an_alert_and_keeps_the_queue(dae
 
         await eventually(left)
         assert len(meta.accepted) == 1
+
+
+async def test_templates_that_meta_disabled_are_shown_refused_and_taken_again(daemon: Daemon) -> None:
+    body = {"id": "promo", "label": "x", "transport": "cloud", "config": CONFIG | {"phone_number_id": "88"}}
+    assert (await daemon.call("POST", "/connections", body))[0] == 202
+    told = {
+        "event": "DISABLED",
+        "message_template_name": "sale",
+        "message_template_language": "pt_BR",
+        "reason": "NONE",
+    }
+    raw = orjson.dumps(webhook_body(told, number="88", field="message_template_status_update"))
+    assert (await daemon.call("POST", "/hooks/cloud/promo", raw, headers={"X-Hub-Signature-256": sign(raw)}))[0] == 200
+
+    async def shown() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (await daemon.call("GET", "/connections/promo/templates"))[1]["data"]
+        return rows
+
+    (template,) = await eventually(shown)
+    assert (template["name"], template["state"], template["until"], template["refused"]) == (
+        "sale",
+        "disabled",
+        None,
+        True,
+    )
+    payload = {"name": "sale", "language": {"code": "pt_BR"}, "components": []}
+    message = {"to": "5511999998888", "type": "template", "payload": payload}
+    status, problem = await daemon.call("POST", "/connections/promo/send", message)
+    assert (status, problem["errors"][0]["field"]) == (422, "payload.name")
+    assert "disabled" in problem["errors"][0]["rule"]
+    for wrong in ("?after=x", "?limit=0", "?nothing=1"):
+        assert (await daemon.call("GET", f"/connections/promo/templates{wrong}"))[0] in (400, 422), wrong
+
+    code, out, _ = await zapd(daemon, "connections", "templates", "promo", "--forget", "sale", "pt_BR")
+    assert (code, "tried again" in out) == (0, True)
+    assert (await daemon.call("POST", "/connections/promo/send", message))[0] == 202
+    assert (await daemon.call("DELETE", "/connections/promo/templates/sale/pt_BR"))[0] == 404
+    assert (await daemon.call("GET", "/connections/nowhere/templates"))[0] == 404

@@ -51,6 +51,8 @@ class RetentionConfig(Section):
     """Contacts that nobody wrote to and who did not write for so long; one who wants no messages stays for ever."""
     numbers: Positive = 7 * 86_400.0
     """How WhatsApp spells numbers; then they are looked up again."""
+    templates: Positive = 365 * 86_400.0
+    """What Meta said of a template so long ago; then it is tried again."""
     turns: Positive = 86_400.0
     """Places of messages that waited for their turn with one person and ended otherwise."""
     completed_jobs: Positive = 3_600.0

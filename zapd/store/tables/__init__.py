@@ -5,7 +5,7 @@ make them, say so; `postgresql_where` here would load that dialect, 3 MiB, into 
 """
 
 from zapd.store.tables.access import api_keys, data_keys, logins, tenants
-from zapd.store.tables.connections import connections, credentials, numbers, peers, turns, windows
+from zapd.store.tables.connections import connections, credentials, numbers, peers, templates, turns, windows
 from zapd.store.tables.contacts import contact_aliases, contacts
 from zapd.store.tables.events import events
 from zapd.store.tables.hub import (
@@ -81,6 +81,7 @@ __all__ = [
     "sandbox_ledger",
     "schedules",
     "settings",
+    "templates",
     "tenants",
     "turns",
     "windows",

@@ -54,6 +54,20 @@ turns = Table(
     Column("since", BigInteger, nullable=False),
 )
 
+# What a provider said of its templates. `account` is the business account, which several connections may share.
+templates = Table(
+    "templates",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("language", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger),
+)
+
 # How WhatsApp spells a number (Brazil's ninth digit); peer is NULL for one that is not there.
 numbers = Table(
     "numbers",

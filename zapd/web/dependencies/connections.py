@@ -9,6 +9,7 @@ from aiohttp import web
 from zapd.model.session import Connection
 from zapd.sessions.requests import CreateConnection, Created, UpdateConnection
 from zapd.store.ledger import LedgerEntry
+from zapd.store.templates import Template
 from zapd.whatsapp.sandbox_contacts import SandboxContact
 from zapd.whatsapp.sandbox_faults import Fault
 from zapd.whatsapp.transport import StateChange
@@ -53,6 +54,16 @@ class Sandbox(Protocol):
     ) -> Sequence[LedgerEntry]: ...
 
 
+class Templates(Protocol):
+    """What providers said of templates."""
+
+    async def listed(
+        self, connection: Connection, *, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[Template]: ...
+    async def forget(self, connection: Connection, name: str, language: str) -> None: ...
+    def refused_now(self, template: Template) -> bool: ...
+
+
 @dataclass(frozen=True)
 class SessionPace:
     """The pace of a session whose connection names none."""
@@ -66,6 +77,7 @@ SESSIONS = web.AppKey("sessions", Sessions)
 CAPABILITIES: web.AppKey[Callable[[Connection], frozenset[str]]] = web.AppKey("capabilities")
 #: The limits of a connection, and what is left of them.
 LIMITS_LEFT: web.AppKey[Callable[[Connection], Awaitable[dict[str, Any]]]] = web.AppKey("limits_left")
+TEMPLATES = web.AppKey("templates", Templates)
 CONNECTIONS = web.AppKey("connections", ConnectionRows)
 SANDBOX = web.AppKey("sandbox", Sandbox)
 #: As it is now: a reload or an operator may change it.

@@ -6,6 +6,7 @@ from zapd.web import (
     connections,
     hooks,
     sandbox,
+    templates,
 )
 from zapd.web.answers import Page
 from zapd.web.route import Route
@@ -64,6 +65,15 @@ CONNECTIONS: tuple[Route, ...] = (
     Route(
         "POST", "/connections/{connection}/logout", connections.logout, SETTINGS, answer=connections.ConnectionAnswer
     ),
+    Route(
+        "GET",
+        "/connections/{connection}/templates",
+        templates.index,
+        READ,
+        query=templates.TemplatesQuery,
+        answer=Page[templates.TemplateAnswer],
+    ),
+    Route("DELETE", "/connections/{connection}/templates/{name}/{language}", templates.forget, CONTROL, status=204),
     # provider webhooks
     Route("GET", "/hooks/cloud/{connection}", hooks.verify_cloud, None, media="text/plain", any_query=True),
     Route(
