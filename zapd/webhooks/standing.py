@@ -88,17 +88,21 @@ class Standing:
         percent = failures * 100 // self._budget if self._budget else 0
         step = max((step for step in STEPS if step <= percent), default=0)
         if step >= STEPS[-1]:
-            await self.disable(endpoint, f"{failures} attempts in a row failed")
+            await self.disable(endpoint, f"{failures} attempts in a row failed", failures=failures)
         elif step > alerted:
             await self._tell(endpoint, step, failures, since)
 
-    async def disable(self, endpoint: Endpoint, reason: str, *then: Change) -> bool:
-        """Switch it off, and tell. False: it was off already, or its URL was changed meanwhile."""
+    async def disable(self, endpoint: Endpoint, reason: str, *then: Change, failures: int | None = None) -> bool:
+        """Switch it off, and tell. False: it was off already, or its URL was changed meanwhile.
+
+        `failures` in a row are what it is for: then it tells what `endpoint.failing` told before, at 100 %.
+        """
+        spent = {} if failures is None else {"percent": STEPS[-1], "failures": failures, "failures_left": 0}
         told = self._announce(
             DISABLED,
             tenant=endpoint.tenant,
             at=self._now_ms(),
-            data={"endpoint_id": endpoint.id, "reason": reason},
+            data={"endpoint_id": endpoint.id, "reason": reason, **spent},
             severity=Severity.ERROR,
         )
         off = self._endpoints.disabled(endpoint, reason)

@@ -25,6 +25,8 @@ from tests.support.receiver import Receiver, Reply
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOML = """
+[webhooks]
+failure_budget = 4
 [events]
 hook_deadline = "1s"
 quarantine_rows = 3
@@ -86,6 +88,35 @@ def github(raw: bytes, *, secret: str = "gh", delivery: str | None = None) -> di
     signature = "sha256=" + hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
     more = {"X-GitHub-Delivery": delivery} if delivery else {}
     return {"X-Hub-Signature-256": signature, "X-GitHub-Event": "issues", **more}
+
+
+# --- zapd's own events
+
+
+async def test_pain_13_a_route_tells_of_a_failing_endpoint_where_no_endpoint_is_left_to_hear_it(daemon: Daemon) -> None:
+    """At each step by Slack, e-mail or WhatsApp: here a notification."""
+    async with Receiver() as broken, Receiver() as slack:
+        broken.reply = Reply(500)
+        text = "{{ type }} {{ data.percent }} %, {{ data.failures }} in a row, {{ data|tojson|length > 9 }}"
+        await made(
+            daemon,
+            "/routes",
+            name="alarm",
+            types=["endpoint.*"],
+            actions=[{"kind": "notify", "url": slack.url, "text": text}],
+        )
+        await made(daemon, "/endpoints", url=broken.url, types=["fragile.*"])
+        for number in range(4):
+            await posted(daemon, "fragile.thing", {"n": number})
+
+        await eventually(lambda: len(slack.received) == 3, within=60)
+
+        assert sorted(call.json["text"] for call in slack.received) == [
+            "endpoint.disabled 100 %, 4 in a row, True",
+            "endpoint.failing 50 %, 2 in a row, True",
+            "endpoint.failing 70 %, 3 in a row, True",
+        ]
+        await daemon.call("DELETE", "/routes/alarm")
 
 
 # --- own events

@@ -214,7 +214,7 @@ async def test_pain_13_it_is_told_at_50_70_90_percent_and_disabled_at_100(world:
             ("endpoint.failing", 50),
             ("endpoint.failing", 70),
             ("endpoint.failing", 90),
-            ("endpoint.disabled", None),
+            ("endpoint.disabled", 100),
         ]
         stored = await world.endpoints.get(TENANT, failing.id)
         assert stored is not None
