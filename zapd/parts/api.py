@@ -21,7 +21,6 @@ from zapd.state import State
 from zapd.telemetry.exposition import Exposition
 from zapd.telemetry.metrics import HttpMetrics
 from zapd.web import dependencies as need
-from zapd.web import hub as hub_needs
 from zapd.web.application import build
 from zapd.web.audit import Audit
 from zapd.web.auth import Access
@@ -182,19 +181,19 @@ def of_webhooks(storage: Storage, webhooks: Webhooks, operations: Operations) ->
 def of_hub(basis: Basis, storage: Storage, hub: Hub) -> list[Given]:
     """For sources, rules, actions and replay."""
     return [
-        given(hub_needs.EVENT_INTAKE, hub.intake),
-        given(hub_needs.INGEST, hub.ingest),
-        given(hub_needs.QUARANTINE, hub.quarantine),
-        given(hub_needs.DEFINER, hub.definer),
-        given(hub_needs.REGISTRY, hub.registry),
-        given(hub_needs.DESK, hub.desk),
-        given(hub_needs.ACTOR, hub.actor),
-        given(hub_needs.REPLAYER, hub.replayer),
-        given(hub_needs.BACKTEST, hub.backtest),
-        given(hub_needs.TARGETS, hub.targets),
-        given(hub_needs.SYNCER, hub.syncer),
-        given(hub_needs.EVENT_RAW, storage.event_states.raw),
-        given(hub_needs.HOOK_DEADLINE, basis.config.events.hook_deadline),
+        given(need.EVENT_INTAKE, hub.intake),
+        given(need.INGEST, hub.ingest),
+        given(need.QUARANTINE, hub.quarantine),
+        given(need.DEFINER, hub.definer),
+        given(need.REGISTRY, hub.registry),
+        given(need.DESK, hub.desk),
+        given(need.ACTOR, hub.actor),
+        given(need.REPLAYER, hub.replayer),
+        given(need.BACKTEST, hub.backtest),
+        given(need.TARGETS, hub.targets),
+        given(need.SYNCER, hub.syncer),
+        given(need.EVENT_RAW, storage.event_states.raw),
+        given(need.HOOK_DEADLINE, basis.config.events.hook_deadline),
     ]
 
 

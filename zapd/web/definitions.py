@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from zapd.model.hub import DefinitionKind
-from zapd.web import hub
+from zapd.web import bodies, hub
 from zapd.web.route import Handler
 
 More = Callable[[web.Request], Mapping[str, Any]]
@@ -68,9 +68,9 @@ def handlers(
 SOURCES = handlers(
     "zapd.web.sources",
     DefinitionKind.SOURCE,
-    hub.CreateSource,
+    bodies.CreateSource,
     made="Let a system in: how its calls are verified, and what they mean.",
 )
 ROUTES = handlers(
-    "zapd.web.event_routes", DefinitionKind.ROUTE, hub.CreateRoute, made="Say what is done about which events."
+    "zapd.web.event_routes", DefinitionKind.ROUTE, bodies.CreateRoute, made="Say what is done about which events."
 )

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 
 from zapd.errors import NotFound, Unavailable
 from zapd.model.webhook import Category, Event, wants
-from zapd.web import answers, bodies, hub, own_events
+from zapd.web import answers, bodies, own_events
 from zapd.web import dependencies as need
 from zapd.web.answers import EventAnswer, Json, Time, answer, at
 from zapd.web.auth import key_of, only_connection, visible
@@ -101,8 +101,8 @@ async def show(request: web.Request) -> web.Response:
     event = await request.app[need.EVENTS].get(tenant, event_id)
     if event is None or not visible(request, event.connection_id):
         raise NotFound(f"there is no event {event_id}")
-    life = await request.app[hub.DESK].life(tenant, event_id)
-    came_in = await request.app[hub.EVENT_RAW](tenant, event_id)
+    life = await request.app[need.DESK].life(tenant, event_id)
+    came_in = await request.app[need.EVENT_RAW](tenant, event_id)
     state, rows = life or (None, [])
     whole = EventWhole(
         **answers.event(event),

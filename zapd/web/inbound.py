@@ -8,7 +8,6 @@ import asyncio
 
 import orjson
 from aiohttp import web
-from pydantic import Field
 from typing_extensions import TypedDict
 
 from zapd.announce import iso
@@ -17,14 +16,13 @@ from zapd.events.call import Call, Rejected, redacted
 from zapd.events.quarantine import unpacked
 from zapd.model.hub import Quarantined
 from zapd.telemetry.redaction import redacted as masked_text
-from zapd.web import bodies, hub, problems
+from zapd.web import bodies, problems
 from zapd.web import dependencies as need
 from zapd.web.answers import Json, Time, answer
 from zapd.web.auth import key_of
 from zapd.web.pages import IdPage, Query, after_id, by_id, page, parsed_query
 
 PREVIEW = 2_000  #: characters of a refused body that are shown
-MAX_BULK = 1_000
 _STATUS = {
     **dict.fromkeys(("signature", "timestamp", "api-key", "token", "basic"), 401),
     **dict.fromkeys(("json", "form", "headers"), 400),
@@ -51,13 +49,6 @@ class PurgeQuarantine(Query):
     """Whose refused calls to throw away; none named: all."""
 
     source: str | None = None
-
-
-class RetryQuarantine(bodies.Body):
-    """Which refused calls to try again, the oldest first."""
-
-    source: str | None = Field(default=None, max_length=64)
-    limit: int = Field(default=100, ge=1, le=MAX_BULK)
 
 
 class QuarantinedAnswer(TypedDict):
@@ -94,13 +85,13 @@ class DroppedCalls(TypedDict):
 
 async def receive(request: web.Request) -> web.Response:
     """Take a webhook in: verify, drop a repeat, keep, 202."""
-    name, ingest = request.match_info["source"], request.app[hub.INGEST]
+    name, ingest = request.match_info["source"], request.app[need.INGEST]
     remote = request.app[need.ACCESS].address_of(request)
     limit = ingest.admit(name, remote)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         return problems.problem(415, "content-encoding: the body must not be compressed")
     try:
-        async with asyncio.timeout(request.app[hub.HOOK_DEADLINE]):
+        async with asyncio.timeout(request.app[need.HOOK_DEADLINE]):
             raw = await bodies.raw(request, limit)
     except TimeoutError:
         request.protocol.force_close()
@@ -120,7 +111,7 @@ async def receive(request: web.Request) -> web.Response:
 
 async def handshake(request: web.Request) -> web.Response:
     """Meta asks whether this URL is ours: its challenge goes back when the token is the source's."""
-    challenge = request.app[hub.INGEST].handshake(request.match_info["source"], dict(request.query))
+    challenge = request.app[need.INGEST].handshake(request.match_info["source"], dict(request.query))
     if challenge is None:
         raise Forbidden("the verify token is not this source's")
     return web.Response(text=challenge, headers={"X-Content-Type-Options": "nosniff"})
@@ -129,7 +120,7 @@ async def handshake(request: web.Request) -> web.Response:
 async def quarantined(request: web.Request) -> web.Response:
     """The calls that were refused."""
     query = parsed_query(request, QuarantineQuery)
-    found = await request.app[hub.QUARANTINE].listed(
+    found = await request.app[need.QUARANTINE].listed(
         key_of(request).tenant, source=query.source, after=query.after, limit=query.limit + 1
     )
     return answer(page(found, query.limit, _shown, by_id("qrn")))
@@ -137,7 +128,7 @@ async def quarantined(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """One refused call, with what is left of it."""
-    row = await request.app[hub.QUARANTINE].show(key_of(request).tenant, request.match_info["id"])
+    row = await request.app[need.QUARANTINE].show(key_of(request).tenant, request.match_info["id"])
     headers, body = {}, None
     if row.sealed:
         call = unpacked(row.sealed)
@@ -148,7 +139,7 @@ async def show(request: web.Request) -> web.Response:
 async def retry(request: web.Request) -> web.Response:
     """Verify a refused call by today's rules, at the time when it came, and take it in."""
     try:
-        taken = await request.app[hub.QUARANTINE].retry(key_of(request).tenant, request.match_info["id"])
+        taken = await request.app[need.QUARANTINE].retry(key_of(request).tenant, request.match_info["id"])
     except Rejected as error:
         raise Conflict(f"it is still refused: {error.check}: {error}") from None
     return answer(TakenAnswer(id=taken.event_id, duplicate=taken.repeated), 202)
@@ -156,8 +147,8 @@ async def retry(request: web.Request) -> web.Response:
 
 async def retry_all(request: web.Request) -> web.Response:
     """Try many refused calls again."""
-    body = await bodies.parsed(request, RetryQuarantine)
-    tenant, quarantine = key_of(request).tenant, request.app[hub.QUARANTINE]
+    body = await bodies.parsed(request, bodies.RetryQuarantine)
+    tenant, quarantine = key_of(request).tenant, request.app[need.QUARANTINE]
     counts = RetriedCalls(accepted=0, refused=0)
     for row in await quarantine.listed(tenant, source=body.source, after=None, limit=body.limit):
         try:
@@ -170,15 +161,15 @@ async def retry_all(request: web.Request) -> web.Response:
 
 async def drop(request: web.Request) -> web.Response:
     """Throw a refused call away."""
-    await request.app[hub.QUARANTINE].drop(key_of(request).tenant, request.match_info["id"])
+    await request.app[need.QUARANTINE].drop(key_of(request).tenant, request.match_info["id"])
     return web.Response(status=204)
 
 
 async def drop_all(request: web.Request) -> web.Response:
     """Throw refused calls away, at most 1,000 at once."""
     query = parsed_query(request, PurgeQuarantine)
-    tenant, quarantine = key_of(request).tenant, request.app[hub.QUARANTINE]
-    found = await quarantine.listed(tenant, source=query.source, after=None, limit=MAX_BULK)
+    tenant, quarantine = key_of(request).tenant, request.app[need.QUARANTINE]
+    found = await quarantine.listed(tenant, source=query.source, after=None, limit=bodies.MAX_CALLS)
     deleted = 0
     for row in found:
         try:

@@ -3,34 +3,17 @@
 from typing import Any, cast
 
 from aiohttp import web
-from pydantic import Field
 from typing_extensions import TypedDict
 
-from zapd.config.hub import MappingSpec, TypePattern
+from zapd.config.hub import MappingSpec
 from zapd.model.hub import DefinitionKind
 from zapd.web import bodies, hub
+from zapd.web import dependencies as need
 from zapd.web.answers import Json, answer
 from zapd.web.auth import key_of
 from zapd.web.definitions import handlers
 
 KIND = DefinitionKind.MAPPING
-
-
-class ActivateVersion(bodies.Body):
-    """Which version."""
-
-    version: int = Field(ge=1, le=1_000_000)
-
-
-class RunBacktest(bodies.Body):
-    """What to try: a stored version, or `jmespath` or `jinja2` that is stored nowhere yet; against the one in force."""
-
-    version: int | None = Field(default=None, ge=1, le=1_000_000)
-    jmespath: str | None = Field(default=None, max_length=2_000)
-    jinja2: str | None = Field(default=None, max_length=20_000)
-    types: list[TypePattern] = Field(default=["*"], min_length=1, max_length=50)
-    source: str | None = Field(default=None, max_length=64)
-    last: int = Field(default=100, ge=1, le=500, description="stored events, the newest first")
 
 
 class BacktestLine(TypedDict, total=False):
@@ -57,7 +40,7 @@ class BacktestAnswer(TypedDict):
 async def versions(request: web.Request) -> web.Response:
     """Every version."""
     name = request.match_info["name"]
-    found = await request.app[hub.DEFINER].versions(key_of(request).tenant, KIND, name)
+    found = await request.app[need.DEFINER].versions(key_of(request).tenant, KIND, name)
     return answer(hub.rows([{**hub.shown(row), "active": row.active} for row in found]))
 
 
@@ -68,23 +51,23 @@ async def draft(request: web.Request) -> web.Response:
 
 async def activate(request: web.Request) -> web.Response:
     """Put a version in force."""
-    body = await bodies.parsed(request, ActivateVersion)
+    body = await bodies.parsed(request, bodies.ActivateVersion)
     tenant, name = key_of(request).tenant, request.match_info["name"]
-    entry = await request.app[hub.DEFINER].activate(tenant, KIND, name, body.version)
+    entry = await request.app[need.DEFINER].activate(tenant, KIND, name, body.version)
     return answer(hub.shown(entry.definition))
 
 
 async def backtest(request: web.Request) -> web.Response:
     """Try a version on the last stored events: what would come out otherwise than today, with the differences."""
-    body = await bodies.parsed(request, RunBacktest)
-    tenant, name, definer = key_of(request).tenant, request.match_info["name"], request.app[hub.DEFINER]
+    body = await bodies.parsed(request, bodies.RunBacktest)
+    tenant, name, definer = key_of(request).tenant, request.match_info["name"], request.app[need.DEFINER]
     old = cast(MappingSpec, definer.existing(tenant, KIND, name).spec)
     if body.version is not None:
         new = (await definer.version(tenant, KIND, name, body.version)).spec
     else:
         given = {"jmespath": body.jmespath or "", "jinja2": body.jinja2 or "", "json": old.json_}
         new = await definer.checked(tenant, KIND, given)
-    found = await request.app[hub.BACKTEST].run(
+    found = await request.app[need.BACKTEST].run(
         tenant, cast(MappingSpec, new), old, types=body.types, source=body.source, last=body.last
     )
     return answer(found)
@@ -93,7 +76,7 @@ async def backtest(request: web.Request) -> web.Response:
 FIVE = handlers(
     __name__,
     KIND,
-    hub.CreateMapping,
+    bodies.CreateMapping,
     made="Name a transformation.",
     changed="Change it: a new version, in force at once. `POST …/versions` makes one that is not.",
 )

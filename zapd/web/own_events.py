@@ -1,71 +1,20 @@
 """Own events: post one, see why a rule took it or not, replay, process and retry by hand; and the actions of events."""
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from aiohttp import web
-from pydantic import BeforeValidator, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from zapd.announce import iso
-from zapd.config.hub import EventType, TypePattern
-from zapd.config.values import duration
 from zapd.errors import FieldError, InvalidInput
 from zapd.events.intake import OwnEvent
 from zapd.events.replaying import Filter
 from zapd.model.hub import ActionRow
-from zapd.web import bodies, hub
+from zapd.web import bodies
+from zapd.web import dependencies as need
 from zapd.web.answers import Json, Time, answer, at
 from zapd.web.auth import key_of
-
-MAX_DELAY = 90 * 86_400  #: seconds
-
-
-def _seconds(value: object) -> object:
-    """Seconds as they are, or a duration as in the configuration."""
-    return duration(value) if isinstance(value, str) else value
-
-
-Delay = Annotated[
-    float,
-    Field(ge=0, le=MAX_DELAY),
-    BeforeValidator(_seconds),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_DELAY}, {"type": "string"}]}),
-]
-
-
-class PostEvent(bodies.Body):
-    """Something that happened in a system of the user's."""
-
-    type: EventType
-    data: Any
-    id: bodies.Id | None = None
-    occurred_at: bodies.Moment | None = None
-    delay: Delay = Field(default=0, description='until its rules run: seconds, or such as "2h"')
-    sync: bool = Field(default=False, description="run the listeners before answering")
-
-
-class ReplayEvents(bodies.Body):
-    """Which stored events, and what to do with them."""
-
-    types: list[TypePattern] = Field(default=["*"], min_length=1, max_length=50)
-    source: str | None = Field(default=None, max_length=64)
-    since: bodies.Moment | None = None
-    until: bodies.Moment | None = None
-    ids: list[bodies.Id] = Field(default=[], max_length=1_000)
-    only_failed: bool = False
-    limit: int | None = Field(default=None, ge=1, le=1_000_000)
-    mode: Literal["deliver", "routes"] = Field(
-        default="routes", description="deliver: hand them to endpoints that lack them; routes: run today's rules"
-    )
-    dry_run: bool = False
-    rate: float = Field(default=600, gt=0, le=60_000, description="events a minute")
-
-
-class HowMany(bodies.Body):
-    """How many, the oldest first."""
-
-    limit: int = Field(default=10, ge=1, le=1_000)
 
 
 class ListenerResult(TypedDict):
@@ -143,7 +92,7 @@ class ActionAnswer(TypedDict):
 
 async def post(request: web.Request) -> web.Response:
     """Tell zapd that something happened. The 2xx is given after the commit."""
-    body = await bodies.parsed(request, PostEvent)
+    body = await bodies.parsed(request, bodies.PostEvent)
     key, tenant = bodies.idempotency_key(request), key_of(request).tenant
     if body.sync and body.delay:
         raise InvalidInput(FieldError("delay", "cannot go with sync"))
@@ -158,8 +107,8 @@ async def post(request: web.Request) -> web.Response:
         idempotency_key=key,
         fingerprint=hashlib.sha256(await request.read()).digest() if key else None,
     )
-    accepted = await request.app[hub.EVENT_INTAKE].post(own)
-    heard = await request.app[hub.DESK].at_once(tenant, accepted.id) if body.sync else []
+    accepted = await request.app[need.EVENT_INTAKE].post(own)
+    heard = await request.app[need.DESK].at_once(tenant, accepted.id) if body.sync else []
     shown = {"id": accepted.id, "status": "processed" if body.sync else "accepted", "listeners": heard}
     replayed = {"Idempotency-Replayed": "true"} if accepted.repeated else None
     return answer(shown, 200 if body.sync else 202, replayed)
@@ -167,12 +116,12 @@ async def post(request: web.Request) -> web.Response:
 
 async def why(request: web.Request) -> web.Response:
     """Each rule that the event met: matched, or not matched because …"""
-    return answer(await request.app[hub.DESK].why(key_of(request).tenant, request.match_info["id"]))
+    return answer(await request.app[need.DESK].why(key_of(request).tenant, request.match_info["id"]))
 
 
 async def replay(request: web.Request) -> web.Response:
     """Take stored events again: a dry run says what would happen; else they go at a rate."""
-    body = await bodies.parsed(request, ReplayEvents)
+    body = await bodies.parsed(request, bodies.ReplayEvents)
     which = Filter(
         types=tuple(body.types),
         source=body.source,
@@ -182,7 +131,7 @@ async def replay(request: web.Request) -> web.Response:
         only_failed=body.only_failed,
         limit=body.limit,
     )
-    tenant, replayer = key_of(request).tenant, request.app[hub.REPLAYER]
+    tenant, replayer = key_of(request).tenant, request.app[need.REPLAYER]
     if body.dry_run:
         found = await replayer.dry(tenant, which)
         return answer({"replay": None, "events": len(found), "data": found}, 202)
@@ -193,25 +142,25 @@ async def replay(request: web.Request) -> web.Response:
 
 async def process(request: web.Request) -> web.Response:
     """Take the oldest events that wait through the rules now."""
-    body = await bodies.parsed(request, HowMany)
-    return answer(await request.app[hub.DESK].process(key_of(request).tenant, body.limit))
+    body = await bodies.parsed(request, bodies.HowMany)
+    return answer(await request.app[need.DESK].process(key_of(request).tenant, body.limit))
 
 
 async def retry_failed(request: web.Request) -> web.Response:
     """Take failed events through the rules again, and do dead actions again."""
-    body = await bodies.parsed(request, HowMany)
-    return answer(await request.app[hub.DESK].retry_failed(key_of(request).tenant, body.limit), 202)
+    body = await bodies.parsed(request, bodies.HowMany)
+    return answer(await request.app[need.DESK].retry_failed(key_of(request).tenant, body.limit), 202)
 
 
 async def retry_action(request: web.Request) -> web.Response:
     """Do a dead or canceled action again, from its first try."""
-    row = await request.app[hub.ACTOR].retry(key_of(request).tenant, request.match_info["id"])
+    row = await request.app[need.ACTOR].retry(key_of(request).tenant, request.match_info["id"])
     return answer(action(row), 202)
 
 
 async def cancel_action(request: web.Request) -> web.Response:
     """Take an action back while it waits."""
-    row = await request.app[hub.ACTOR].cancel(key_of(request).tenant, request.match_info["id"])
+    row = await request.app[need.ACTOR].cancel(key_of(request).tenant, request.match_info["id"])
     return answer(action(row))
 
 

@@ -5,7 +5,8 @@ from typing_extensions import TypedDict
 
 from zapd.errors import NotFound
 from zapd.model.hub import DefinitionKind
-from zapd.web import hub
+from zapd.web import bodies
+from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of
 from zapd.web.definitions import handlers
@@ -34,19 +35,19 @@ class SyncRun(TypedDict):
 
 async def start(request: web.Request) -> web.Response:
     """Begin at the first page."""
-    run = await request.app[hub.SYNCER].start(key_of(request).tenant, request.match_info["name"])
+    run = await request.app[need.SYNCER].start(key_of(request).tenant, request.match_info["name"])
     return answer({"run": run}, 202)
 
 
 async def status(request: web.Request) -> web.Response:
     """The last run."""
     tenant, name = key_of(request).tenant, request.match_info["name"]
-    request.app[hub.DEFINER].existing(tenant, KIND, name)
-    found = await request.app[hub.SYNCER].status(tenant, name)
+    request.app[need.DEFINER].existing(tenant, KIND, name)
+    found = await request.app[need.SYNCER].status(tenant, name)
     if found is None:
         raise NotFound(f"sync {name} was not run yet")
     shown = {key: found[key] for key in ("run", "state", "page", "items", "new", "error")}
     return answer({**shown, "started_at": at(found["started_at"]), "updated_at": at(found["updated_at"])})
 
 
-FIVE = handlers(__name__, KIND, hub.CreateSync, made="Name a list in a target.")
+FIVE = handlers(__name__, KIND, bodies.CreateSync, made="Name a list in a target.")

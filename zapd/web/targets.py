@@ -7,7 +7,8 @@ from typing_extensions import TypedDict
 
 from zapd.events.targets import CallFailed
 from zapd.model.hub import DefinitionKind
-from zapd.web import hub
+from zapd.web import bodies
+from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of
 from zapd.web.definitions import handlers
@@ -30,9 +31,9 @@ class TargetHealth(TypedDict):
 async def check(request: web.Request) -> web.Response:
     """Call its health path now."""
     tenant, name = key_of(request).tenant, request.match_info["name"]
-    request.app[hub.DEFINER].existing(tenant, KIND, name)
+    request.app[need.DEFINER].existing(tenant, KIND, name)
     try:
-        await request.app[hub.TARGETS].check(tenant, name)
+        await request.app[need.TARGETS].check(tenant, name)
         ok = True
     except CallFailed:
         ok = False
@@ -40,7 +41,7 @@ async def check(request: web.Request) -> web.Response:
 
 
 def _health(request: web.Request) -> dict[str, Any]:
-    health, is_open = request.app[hub.TARGETS].health(key_of(request).tenant, request.match_info["name"])
+    health, is_open = request.app[need.TARGETS].health(key_of(request).tenant, request.match_info["name"])
     return {
         "open": is_open,
         "calls": health.calls,
@@ -55,4 +56,4 @@ def _shown(request: web.Request) -> dict[str, Any]:
     return {"health": _health(request)}
 
 
-FIVE = handlers(__name__, KIND, hub.CreateTarget, made="Name an HTTP system.", more=_shown)
+FIVE = handlers(__name__, KIND, bodies.CreateTarget, made="Name an HTTP system.", more=_shown)

@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from zapd.errors import InvalidInput
-from zapd.web import bodies, inbound, mappings, own_events
+from zapd.web import bodies
 from zapd.web.bodies import as_json, ms
 from zapd.web.bodies.body import Body
 
@@ -97,7 +97,7 @@ WRONG = [(NUMBERS, "5"), (NUMBERS, "1e3"), (NUMBERS, True), (TRUTHS, "true"), (T
 def test_no_body_takes_a_value_of_another_type(types: set[str], value: object) -> None:
     """Also not where Pydantic would guess: a client that sends text for a number is wrong about more than that."""
     taken = set()
-    assert {own_events.PostEvent, mappings.RunBacktest, inbound.RetryQuarantine} <= set(_models())
+    assert {bodies.PostEvent, bodies.RunBacktest, bodies.RetryQuarantine} <= set(_models())
     for model in _models():
         for name, shape in model.model_json_schema()["properties"].items():
             either = "string" in _types(shape) and _types(shape) & NUMBERS
@@ -119,4 +119,4 @@ def test_a_time_is_text(value: float) -> None:
     assert wrong_fields(bodies.JobItem, {"payload": 1, "run_at": value}) == {"run_at"}
     assert wrong_fields(bodies.SendMessage, {**SEND, "send_at": value}) == {"send_at"}
     assert wrong_fields(bodies.RecoverEndpoint, {"since": value}) == {"since"}
-    assert wrong_fields(own_events.PostEvent, {"type": "a.b", "data": 1, "occurred_at": value}) == {"occurred_at"}
+    assert wrong_fields(bodies.PostEvent, {"type": "a.b", "data": 1, "occurred_at": value}) == {"occurred_at"}

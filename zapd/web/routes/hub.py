@@ -3,13 +3,13 @@
 from pydantic import BaseModel
 
 from zapd.model.access import Scope
-from zapd.web import definitions, hub, inbound, mappings, own_events, syncs, targets
+from zapd.web import bodies, definitions, hub, inbound, mappings, own_events, syncs, targets
 from zapd.web.answers import Page
 from zapd.web.definitions import Handlers
 from zapd.web.route import Route
 
 READ, SEND, CONTROL, SETTINGS = Scope.READ, Scope.SEND, Scope.CONTROL, Scope.SETTINGS
-ONE, CHANGE = hub.DefinitionAnswer, hub.ChangeDefinition
+ONE, CHANGE = hub.DefinitionAnswer, bodies.ChangeDefinition
 LIST = Page[hub.DefinitionAnswer]
 
 
@@ -42,7 +42,7 @@ HUB: tuple[Route, ...] = (
         "/events",
         own_events.post,
         SEND,
-        body=own_events.PostEvent,
+        body=bodies.PostEvent,
         answer=own_events.PostedEvent,
         status=202,
         also=(200,),  # with `sync`
@@ -54,7 +54,7 @@ HUB: tuple[Route, ...] = (
         "/events/replay",
         own_events.replay,
         CONTROL,
-        body=own_events.ReplayEvents,
+        body=bodies.ReplayEvents,
         answer=own_events.ReplayAnswer,
         status=202,
     ),
@@ -63,7 +63,7 @@ HUB: tuple[Route, ...] = (
         "/events/process",
         own_events.process,
         CONTROL,
-        body=own_events.HowMany,
+        body=bodies.HowMany,
         answer=own_events.ProcessedAnswer,
     ),
     Route(
@@ -71,7 +71,7 @@ HUB: tuple[Route, ...] = (
         "/events/retry-failed",
         own_events.retry_failed,
         CONTROL,
-        body=own_events.HowMany,
+        body=bodies.HowMany,
         answer=own_events.RetriedFailed,
         status=202,
     ),
@@ -98,7 +98,7 @@ HUB: tuple[Route, ...] = (
         "/quarantine/retry",
         inbound.retry_all,
         CONTROL,
-        body=inbound.RetryQuarantine,
+        body=bodies.RetryQuarantine,
         answer=inbound.RetriedCalls,
         status=202,
     ),
@@ -106,23 +106,23 @@ HUB: tuple[Route, ...] = (
     Route("POST", "/quarantine/{id}/retry", inbound.retry, CONTROL, answer=inbound.TakenAnswer, status=202),
     Route("DELETE", "/quarantine/{id}", inbound.drop, CONTROL, status=204),
     # through
-    *_five("/sources", definitions.SOURCES, hub.CreateSource),
-    *_five("/mappings", mappings.FIVE, hub.CreateMapping),
+    *_five("/sources", definitions.SOURCES, bodies.CreateSource),
+    *_five("/mappings", mappings.FIVE, bodies.CreateMapping),
     Route("GET", "/mappings/{name}/versions", mappings.versions, READ, answer=LIST),
     Route("POST", "/mappings/{name}/versions", mappings.draft, SETTINGS, body=CHANGE, answer=ONE, status=200),
-    Route("POST", "/mappings/{name}/activate", mappings.activate, SETTINGS, body=mappings.ActivateVersion, answer=ONE),
+    Route("POST", "/mappings/{name}/activate", mappings.activate, SETTINGS, body=bodies.ActivateVersion, answer=ONE),
     Route(
         "POST",
         "/mappings/{name}/backtest",
         mappings.backtest,
         SETTINGS,
-        body=mappings.RunBacktest,
+        body=bodies.RunBacktest,
         answer=mappings.BacktestAnswer,
     ),
-    *_five("/routes", definitions.ROUTES, hub.CreateRoute),
-    *_five("/targets", targets.FIVE, hub.CreateTarget),
+    *_five("/routes", definitions.ROUTES, bodies.CreateRoute),
+    *_five("/targets", targets.FIVE, bodies.CreateTarget),
     Route("POST", "/targets/{name}/check", targets.check, CONTROL, answer=targets.TargetHealth),
-    *_five("/syncs", syncs.FIVE, hub.CreateSync),
+    *_five("/syncs", syncs.FIVE, bodies.CreateSync),
     Route("POST", "/syncs/{name}/start", syncs.start, CONTROL, answer=syncs.SyncStarted, status=202),
     Route("GET", "/syncs/{name}/run", syncs.status, READ, answer=syncs.SyncRun),
 )
