@@ -20,6 +20,7 @@ from zapd.config.sections import JobsConfig
 from zapd.errors import FieldError, InvalidInput, Unavailable
 from zapd.jobs.broker import Broker, Pauses
 from zapd.jobs.dispatcher import Dispatcher
+from zapd.refresher import Refresher
 from zapd.store.commands import Change, Row
 from zapd.store.settings import SettingStore
 
@@ -42,7 +43,6 @@ CHANGEABLE = (
     "lane_burst",
 )
 MOST_PAUSED = 10_000  #: lanes, and kinds, of one queue
-LOOK_EVERY = 5.0  #: seconds between looks for what other daemons changed
 OF_ALL = ("max_in_flight", "rate", "burst", "tenant_rate", "tenant_burst", "tenant_max_in_flight", "tenants")
 _OF_ALL = "jobs"  # the setting that holds what was changed of these
 
@@ -105,7 +105,7 @@ class Controls:
         self._known = False
         self._holding = False  # all is paused here, and not yet in SQL and Redis
         self._turn = asyncio.Lock()
-        self._stopping = asyncio.Event()
+        self._refresher = Refresher(what="controls", refresh=self._refresh)
         self.queues: dict[str, QueueConfig] = dict(config.queues)  #: as they are now; the dictionary stays the same
         self.of_all: JobsConfig = config.jobs  #: as it is now
 
@@ -199,25 +199,19 @@ class Controls:
     # --- keeping SQL, Redis and ourselves the same ---
 
     async def run(self) -> None:
-        """Look for changes of other daemons until `stop`."""
-        while not self._stopping.is_set():
-            try:
-                async with self._turn:
-                    if self._holding:
-                        await self._switch_all(paused=True)
-                    await self._load()
-                    await self._look()
-            except Unavailable as error:
-                log.warning("controls.waiting", reason=str(error)[:200])
-            try:
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+        """Look for changes of other daemons every few seconds until `stop`."""
+        await self._refresher.run()
 
     async def stop(self) -> None:
         """End `run`."""
-        self._stopping.set()
+        self._refresher.stop()
+
+    async def _refresh(self) -> None:
+        async with self._turn:
+            if self._holding:
+                await self._switch_all(paused=True)
+            await self._load()
+            await self._look()
 
     async def restore(self) -> None:
         """Redis lost its data: what is paused is paused again before the first job is back. Raises Unavailable."""

@@ -23,7 +23,6 @@ class Refresher:
 
     async def run(self) -> None:
         """Refresh until `stop`."""
-        self._stopping.clear()
         while not self._stopping.is_set():
             try:
                 await self._refresh()

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import tomllib
+from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,9 @@ from zapd.announce import PUBLIC
 from zapd.cli import zapd
 from zapd.config import load
 from zapd.errors import ConfigError
+from zapd.model.message import MessageStatus
+from zapd.model.session import SessionState
+from zapd.model.webhook import DeliveryState
 from zapd.web.route import Route
 from zapd.web.routes import ROUTES
 
@@ -172,6 +176,20 @@ def test_the_map_names_every_part() -> None:
     modules = [path for path in (ROOT / "zapd").rglob("*.py") if path.name != "__init__.py"]
     parts = {path.stem for path in modules if "versions" not in path.parts and path.stem != "env"}
     assert {part for part in parts if not re.search(rf"(?<![a-z_]){re.escape(part)}(?![a-z_])", drawn)} == set()
+
+
+def test_the_process_names_every_service() -> None:
+    drawn = DEVELOPERS[DEVELOPERS.index("\n## The process") : DEVELOPERS.index("\n## The path of a message")]
+    code = "\n".join(path.read_text() for path in (ROOT / "zapd").rglob("*.py"))
+    names = re.findall(r'^    name = "([a-z_]+)"$', code, re.MULTILINE)
+    assert len(names) > 10
+    assert [name for name in names if not re.search(rf"\b{name}\b", drawn)] == []
+
+
+@pytest.mark.parametrize("enum", [MessageStatus, SessionState, DeliveryState])
+def test_the_states_are_drawn(enum: type[StrEnum]) -> None:
+    drawn = DEVELOPERS[DEVELOPERS.index("\n## States") : DEVELOPERS.index("\n## How to add")]
+    assert [state for state in enum if not re.search(rf"\b{state}\b", drawn)] == []
 
 
 def test_the_checklists_name_files_that_are_there() -> None:

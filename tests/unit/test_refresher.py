@@ -34,3 +34,12 @@ async def test_a_stop_does_not_wait_for_the_next_look() -> None:
     await looked.wait()
     refresher.stop()
     await asyncio.wait_for(running, 5)
+
+
+async def test_a_stop_that_comes_before_the_start_holds() -> None:
+    async def refresh() -> None:
+        raise AssertionError
+
+    refresher = Refresher(what="things", refresh=refresh)
+    refresher.stop()
+    await refresher.run()
