@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import eventually
-from tests.support.daemon import Daemon
+from tests.support.daemon import COMMAND, Daemon
 from tests.support.load import arrived
 
 FAST = '[sandbox]\npair_after = "0.05s"\nlatency = "5ms"\n'
@@ -58,6 +58,23 @@ async def test_a_bug_of_zapds_own_is_in_the_log_and_in_the_exit_code(tmp_path: P
     assert process.returncode == 70
     assert b'"event":"daemon.broken"' in log
     assert b"TypeError: 'NoneType' object is not callable" in log
+
+
+@pytest.mark.parametrize("key", ["", "ab" * 32 + "\n"], ids=["gone", "another"])
+async def test_it_does_not_start_without_the_key_that_sealed_its_database(tmp_path: Path, key: str) -> None:
+    async with Daemon(tmp_path / "state", FAST) as daemon:
+        await daemon.connect(id="main")
+        body = {"to": "5511999998888", "type": "text", "payload": {"text": "sealed"}}
+        assert (await daemon.call("POST", "/connections/main/send", body))[0] == 202
+    file = daemon.state / "data.key"
+    file.write_text(key) if key else file.unlink()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *("run", "--state-dir", str(daemon.state), "--listen", "127.0.0.1:0"), stdout=asyncio.subprocess.PIPE
+    )
+    log, _ = await process.communicate()
+
+    assert process.returncode == 78
+    assert b"state.data_key_file = does not hold the key" in log
 
 
 # --- signals ---

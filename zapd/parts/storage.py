@@ -97,3 +97,4 @@ class Storage:
             await self.database.migrate()
         await self.database.check_version()
         await self.sealing.load()
+        self.sealing.check()

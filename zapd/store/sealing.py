@@ -197,6 +197,11 @@ class Sealing:
             self._keys[key.id] = key
             self._newest[key.tenant] = key.id
 
+    def check(self) -> None:
+        """Raises ConfigError when the vault cannot open them: better no start than a daemon that can read nothing."""
+        for key in self._keys.values():
+            self._vault.check(key.wrapped)
+
     def newest(self, tenant: str) -> bytes | None:
         """The id of the key that seals this tenant's bodies from now on."""
         return self._newest.get(tenant)

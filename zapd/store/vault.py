@@ -26,11 +26,19 @@ class Vault:
 
     def __init__(self, *, keys: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> None:
         if not keys or any(len(key) != KEY_BYTES for key in keys):
-            raise ConfigError(f"state.key = the vault needs keys of {KEY_BYTES} bytes")
+            raise ConfigError(f"state.data_key_file = must hold keys of {KEY_BYTES} bytes")
         self._random_bytes = random_bytes
         self._keys = {_id_of(key): key for key in keys}
         self._ciphers: dict[bytes, AESGCM] = {}
         self._newest = _id_of(keys[0])
+
+    def check(self, sealed: bytes) -> None:
+        """Raises ConfigError when the key that sealed this is not in the key file. Costs nothing: it opens nothing."""
+        if (key_id := sealed[:_ID_BYTES]) not in self._keys:
+            raise ConfigError(
+                f"state.data_key_file = does not hold the key {key_id.hex()} that sealed this database: "
+                "bring the file back from a backup"
+            )
 
     def seal(self, plain: bytes, *, place: str) -> bytes:
         """Encrypt what belongs to `place` (for example `connections/<tenant>/<id>`)."""
