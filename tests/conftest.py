@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.support.redis_server import RedisServer, embedded_binary, missing
@@ -14,6 +15,10 @@ from tests.support.redis_server import RedisServer, embedded_binary, missing
 # How long an example took says something about the machine, not about the code: no test fails for it.
 settings.register_profile("zapd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("zapd")
+
+# structlog would print an exception with every local of every frame, by rich: seconds each, and a test's time runs out.
+_plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
 
 
 @pytest.fixture(scope="session")

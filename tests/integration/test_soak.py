@@ -64,9 +64,10 @@ class Side:
 @pytest.fixture
 def quiet() -> Iterator[None]:
     """Twenty thousand lines of log take longer than the test."""
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.mark.usefixtures("quiet")

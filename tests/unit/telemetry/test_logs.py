@@ -14,9 +14,9 @@ from zapd.telemetry.logs import Logs, configure
 @pytest.fixture
 def as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, events = root.handlers[:], root.level, structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**events)
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
