@@ -13,6 +13,7 @@ from zapd.store.messages import MessageStore
 from zapd.whatsapp.content import ABOUT
 from zapd.whatsapp.transport import NOTHING, Enclosed, MediaFile, Permanent, RetryAt, Target
 
+NOT_SENT = "target_not_sent"  #: the code of a message about one that has not left
 LOOK_AGAIN = 5.0  #: seconds until a message is tried again whose target has not left yet
 
 #: What a target must be, by the type of the message that refers to it. A reply and a reaction may go to anything.
@@ -64,8 +65,8 @@ class Enclosing:
             return Target(provider_id=ref, peer=message.peer, from_me=False, type="unknown", payload=b"{}", at=0)
         if found.provider_id is None:
             if found.status in _NEVER:
-                raise Permanent("target_not_sent", f"message {found.id} is {found.status}")
-            raise RetryAt("target_not_sent", f"message {found.id} is {found.status}", wait=LOOK_AGAIN)
+                raise Permanent(NOT_SENT, f"message {found.id} is {found.status}")
+            raise RetryAt(NOT_SENT, f"message {found.id} is {found.status}", wait=LOOK_AGAIN)
         return target_of(found)
 
     async def _find(self, tenant: str, connection_id: str, ref: str) -> Message | None:

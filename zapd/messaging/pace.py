@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from zapd.messaging.turns import Person, PersonKey, Queued, Turns, Wait
+from zapd.messaging.turns import MAX_WAIT, Person, PersonKey, Queued, Turns, Wait
 from zapd.model.message import Message
 from zapd.model.pace import DAY, Limits
 from zapd.model.session import Connection, key_of
@@ -28,7 +28,7 @@ from zapd.whatsapp.numbers import window_key
 log = structlog.get_logger("zapd.messaging")
 
 ANSWER_WITHIN = 3_600_000  #: ms after which a message is no answer any more, for the quiet hours
-MAX_WAIT = 3600.0  #: seconds; then it is looked at again
+QUIET_WAIT = 900.0  #: seconds; then it is looked at again, because an operator may have changed the hours
 COUNT_AGAIN = 60_000  #: ms
 LOOKED_BACK = 3_600_000  #: ms before the start; Meta's burst of 45 is forgotten after 270 s
 MAX_PEERS = 50_000  #: remembered of those that were written to
@@ -115,7 +115,7 @@ class Pace:
     ) -> Wait | None:
         quiet = limits.quiet_hours.ends_at(now) if limits.quiet_hours else None
         if quiet is not None and not await self._answers(connection, peer, now):
-            return Wait((quiet - now) / 1000, "quiet_hours")
+            return Wait(min(QUIET_WAIT, (quiet - now) / 1000), "quiet_hours")
         wait = await self._new_person(connection, peer, limits, now) if _is_person(peer) else None
         return wait or _one_person(person, message_id, limits, now)
 

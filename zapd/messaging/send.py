@@ -19,7 +19,7 @@ from zapd.announce import Announcer
 from zapd.errors import Conflict, Unavailable
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.messaging.accounts import Accounts, Commit
-from zapd.messaging.enclosed import Enclosing
+from zapd.messaging.enclosed import NOT_SENT, Enclosing
 from zapd.messaging.metrics import MessageMetrics
 from zapd.messaging.pace import Pace
 from zapd.messaging.people import OPTED_OUT, People
@@ -249,7 +249,7 @@ class Sender:
             case PauseNewContacts():
                 await self._pace.hold_new_people(connection, error.wait)
                 await self._pace.again(connection, message, error.wait)
-            case RetryAt(wait=float() | int() as wait, whole_session=False):
+            case RetryAt(wait=float() | int() as wait, whole_session=False) if error.code != NOT_SENT:
                 await self._pace.again(connection, message, wait)
 
     async def _doubt(self, message: Message, error: UnknownOutcome) -> Outcome:

@@ -1,7 +1,9 @@
 """Whose turn it is with one person: messages to them leave in the order accepted, also those that had to wait.
 
 A message that waits goes back to its queue with a time, and another to the same person may be claimed meanwhile. That
-one stays behind. Who waits is kept in SQL, so that a restart, or the daemon to which a session moves, knows it too.
+one stays behind, unless the person wrote since: an answer does not wait for what waits until new people, or people at
+this hour, may be written to. Who waits is kept in SQL, so that a restart, or the daemon to which a session moves,
+knows it too.
 """
 
 from collections import OrderedDict
@@ -14,9 +16,11 @@ from zapd.model.pace import DAY
 from zapd.model.session import Connection
 from zapd.store.commands import Change
 from zapd.store.turns import Turn, TurnStore
+from zapd.store.windows import WindowStore
 from zapd.whatsapp.numbers import window_key
 
 LOOK_AGAIN = 1.0  #: seconds until it is looked whether the one ahead has left
+MAX_WAIT = 3600.0  #: seconds; then it is looked at again
 MAX_PEOPLE = 50_000  #: remembered; the one that was used longest ago goes first
 
 PersonKey = tuple[str, str]  # connection's key, peer
@@ -46,6 +50,11 @@ class _Waiting(NamedTuple):
     def place(self) -> tuple[int, str]:
         return -self.turn.priority, self.turn.job_id
 
+    @property
+    def for_an_answer(self) -> bool:
+        """Whether it gives way to an answer: what keeps it is not the pace to this person."""
+        return self.turn.due_at is None
+
 
 @dataclass
 class Person:
@@ -64,8 +73,16 @@ class Person:
 class Turns:
     """The people of all connections. `queued` says whether a message waits still."""
 
-    def __init__(self, *, store: TurnStore, queued: Callable[[str, str], Awaitable[bool]], commit: Commit) -> None:
+    def __init__(
+        self,
+        *,
+        store: TurnStore,
+        windows: WindowStore,
+        queued: Callable[[str, str], Awaitable[bool]],
+        commit: Commit,
+    ) -> None:
         self._store = store
+        self._windows = windows
         self._queued = queued
         self._commit = commit
         self._people: OrderedDict[PersonKey, Person] = OrderedDict()
@@ -100,13 +117,20 @@ class Turns:
 
     async def behind(self, person: Person, job: Queued, message_id: str, now: int) -> Wait | None:
         """Whether an earlier message to this person still waits."""
-        mine = (-job.priority, job.id)
-        while ahead := [w for w in person.waiting.values() if w.place < mine and w.turn.message_id != message_id]:
+        mine, passed = (-job.priority, job.id), {message_id}
+        while ahead := [w for w in person.waiting.values() if w.place < mine and w.turn.message_id not in passed]:
             first = min(ahead, key=lambda waiting: waiting.place)
-            if await self._queued(first.turn.tenant, first.turn.message_id):
-                return Wait(max(LOOK_AGAIN, (first.until - now) / 1000), "order")
-            person.forget(first.turn.message_id)
+            if not await self._queued(first.turn.tenant, first.turn.message_id):
+                person.forget(first.turn.message_id)
+            elif first.for_an_answer and await self._wrote_since(first.turn):
+                passed.add(first.turn.message_id)
+            else:
+                return Wait(min(MAX_WAIT, max(LOOK_AGAIN, (first.until - now) / 1000)), "order")
         return None
+
+    async def _wrote_since(self, turn: Turn) -> bool:
+        window = await self._windows.get(turn.tenant, turn.connection_id, turn.peer)
+        return window is not None and window.at >= turn.since
 
     async def waits(
         self, connection: Connection, peer: str, person: Person, job: Queued, message_id: str, *, now: int, until: float

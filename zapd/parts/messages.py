@@ -69,7 +69,7 @@ class Messages:
             windows=storage.windows,
             limits_of=wires.limits,
             hold=accounts.hold_new_contacts,
-            turns=Turns(store=storage.turns, queued=storage.messages.queued, commit=commit),
+            turns=Turns(store=storage.turns, windows=storage.windows, queued=storage.messages.queued, commit=commit),
             sent_since=storage.events.sent_since,
             now_ms=now_ms,
         )

@@ -230,14 +230,32 @@ async def test_a_pair_rate_of_the_provider_holds_up_the_later_ones_too(world: Wo
     assert await sends(world, "5511911112222") == Done()
 
 
-async def test_one_that_waits_no_more_holds_up_nobody(world: World) -> None:
-    world.limits["con_1"] = Limits(new_contacts_per_day=1, new_contacts_first_day=0)
+async def test_an_answer_does_not_wait_for_what_waits_until_new_people_may_be_written_to(world: World) -> None:
     await world.connect()
-    assert await sends(world, "5511911112222") == Done()
-    first, second = [await world.submit(to=PHONE) for _ in range(2)]
-    assert isinstance(await run(world, first), Snooze)
+    world.wire.answers.append(PauseNewContacts("463", "reach-out timelock", wait=3600.0))
+    assert isinstance(await sends(world), Snooze)
+    assert await sends(world) == waits(3600.0)
+    world.clock.advance(1)
     await wrote(world, "oi")
-    assert isinstance(await run(world, second), Snooze)
+    assert await sends(world) == Done()
+
+
+async def test_a_message_about_one_that_has_not_left_holds_up_nobody(world: World) -> None:
+    await world.connect()
+    later = await world.submit(to=PHONE, send_at=world.clock.now_ms() + DAY)
+    assert isinstance(await run(world, await world.submit(to=PHONE, reply_to=later.id)), Snooze)
+    assert await sends(world) == Done()
+
+
+async def test_one_that_waits_no_more_holds_up_nobody(world: World) -> None:
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=1)
+    await world.connect()
+    assert await sends(world) == Done()
+    first = await world.submit(to=PHONE)
+    assert await run(world, first) == waits(6.0)
+    world.clock.advance(20)
+    second = await world.submit(to=PHONE)
+    assert await run(world, second) == waits(1.0)
     await world.messaging.cancel("default", first.id)
     assert await run(world, second) == Done()
 
@@ -381,12 +399,26 @@ async def test_in_quiet_hours_only_answers_leave(world: World) -> None:
     world.clock.value = round(datetime(2026, 3, 1, 23, 0, tzinfo=zone).timestamp() * 1000)
     await world.connect()
     waiting = await world.submit(to="5511911112222")
-    assert await run(world, waiting) == waits(9 * 3600.0)
+    assert await run(world, waiting) == waits(900.0)
+    assert await sends(world) == waits(900.0)
+    world.clock.advance(1)
     await wrote(world, "oi")
     assert await sends(world) == Done()
     world.clock.advance(3700)
     assert isinstance(await sends(world), Snooze)  # that was an hour ago
-    world.clock.advance(9 * 3600)
+    world.clock.advance(7 * 3600 + 3000)
+    assert await run(world, waiting) == waits(499.0)
+    world.clock.advance(499)
+    assert await run(world, waiting) == Done()
+
+
+async def test_quiet_hours_that_are_taken_back_end_soon(world: World) -> None:
+    world.limits["con_1"] = Limits(quiet_hours=QuietHours(begin=0, end=24 * 60 - 1, time_zone="UTC"))
+    await world.connect()
+    waiting = await world.submit(to=PHONE)
+    assert await run(world, waiting) == waits(900.0)
+    world.limits["con_1"] = Limits()
+    world.clock.advance(900)
     assert await run(world, waiting) == Done()
 
 

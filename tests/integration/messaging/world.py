@@ -299,7 +299,9 @@ class World:
         self.peers = PeerStore(database=self.database, reader=self.reader)
         self.limits: dict[str, Limits] = {}
         self.held: list[tuple[str, int]] = []
-        self.turns = Turns(store=TurnStore(reader=self.reader), queued=self.messages.queued, commit=commit)
+        self.turns = Turns(
+            store=TurnStore(reader=self.reader), windows=self.windows, queued=self.messages.queued, commit=commit
+        )
         self.pace = Pace(
             peers=self.peers,
             windows=self.windows,
