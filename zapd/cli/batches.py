@@ -3,8 +3,9 @@
 import click
 
 from zapd.cli.client import Client
-from zapd.cli.options import ListFirst, client_command
+from zapd.cli.options import ListFirst, client_command, one_of
 from zapd.cli.output import Output
+from zapd.model.batch import BatchState
 
 COLUMNS = ("id", "kind", "state", "total", "succeeded", "failed", "pending", "created_at", "ended_at")
 
@@ -15,7 +16,7 @@ def batches() -> None:
 
 
 @batches.command("list")
-@click.option("--state", type=click.Choice(["open", "ended"]))
+@click.option("--state", type=one_of(BatchState))
 @click.option("--after")
 @client_command
 def list_batches(api: Client, out: Output, state: str | None, after: str | None) -> None:

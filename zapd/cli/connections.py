@@ -3,8 +3,9 @@
 import click
 
 from zapd.cli.client import Client
-from zapd.cli.options import ListFirst, client_command, json_argument
+from zapd.cli.options import ListFirst, client_command, json_argument, one_of
 from zapd.cli.output import Output
+from zapd.model.session import TransportName
 
 TEMPLATE_COLUMNS = ("name", "language", "state", "reason", "since", "until", "refused")
 COLUMNS = ("id", "label", "transport", "state", "reason", "since")
@@ -24,7 +25,7 @@ def list_connections(api: Client, out: Output, after: str | None) -> None:
 
 
 @connections.command()
-@click.argument("transport", type=click.Choice(["sandbox", "cloud", "zapi", "web"]))
+@click.argument("transport", type=one_of(TransportName))
 @click.option("--label", required=True)
 @click.option("--id", "connection_id")
 @click.option("--webhook-url", help="Gets every event of this connection, signed.")

@@ -3,8 +3,9 @@
 import click
 
 from zapd.cli.client import Client
-from zapd.cli.options import ListFirst, client_command
+from zapd.cli.options import ListFirst, client_command, one_of
 from zapd.cli.output import Output
+from zapd.model.webhook import DeliveryState
 
 COLUMNS = ("id", "endpoint_id", "event_type", "state", "attempts", "last_status", "last_error", "next_at")
 TRIES = ("number", "started_at", "duration_ms", "status", "failure", "owner", "error")
@@ -17,7 +18,7 @@ def deliveries() -> None:
 
 @deliveries.command("list")
 @click.option("--endpoint")
-@click.option("--state", type=click.Choice(["pending", "delivered", "retrying", "dead", "canceled"]))
+@click.option("--state", type=one_of(DeliveryState))
 @click.option("--after")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @client_command

@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from zapd.cli.client import Client
-from zapd.cli.options import ListFirst, client_command
+from zapd.cli.options import ListFirst, client_command, one_of
 from zapd.cli.output import Output
+from zapd.model.webhook import BodyFormat
 
 PINGS = ("ping", "taken", "status", "duration_ms", "failure", "owner", "error")
 COLUMNS = ("id", "url", "types", "connection_id", "enabled", "disabled_reason")
@@ -52,7 +53,7 @@ SHAPING = (
 @endpoints.command()
 @click.argument("receiver")
 @click.option("--connection", "connection_id", help="Only events of this connection.")
-@click.option("--format", type=click.Choice(["standard", "zaphub"]), default="standard", show_default=True)
+@click.option("--format", type=one_of(BodyFormat), default="standard", show_default=True)
 @click.option("--signing", type=click.Choice(["v1", "v1a"]), multiple=True, help="HMAC or ed25519; may be repeated.")
 @shaping
 @client_command

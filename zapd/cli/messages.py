@@ -3,8 +3,9 @@
 import click
 
 from zapd.cli.client import Client
-from zapd.cli.options import ListFirst, client_command, json_argument
+from zapd.cli.options import ListFirst, client_command, json_argument, one_of
 from zapd.cli.output import Output
+from zapd.model.message import Direction
 
 COLUMNS = ("id", "direction", "status", "peer", "type", "created_at", "error")
 
@@ -49,7 +50,7 @@ def messages() -> None:
 
 @messages.command("list")
 @click.argument("connection")
-@click.option("--direction", type=click.Choice(["inbound", "outbound"]))
+@click.option("--direction", type=one_of(Direction))
 @click.option("--status")
 @click.option("--after")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ url_option: Decorator = click.option(
     "--url", envvar="ZAPD_URL", help="Address of the daemon; else that of the configuration."
 )
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print the daemon's JSON.")
+
+
+def one_of(words: type[StrEnum]) -> "click.Choice[str]":
+    """The words of the model. click by itself would take the names of the members."""
+    return click.Choice([word.value for word in words])
 
 
 def client_command(command: Command) -> Command:

@@ -60,7 +60,6 @@ class Hub:
         self._basis = basis
         self._config = config = basis.config
         self._storage = storage
-        self._network = network
         self._engine = engine
         self._webhooks = webhooks
         self._links = Links(config, storage, network, webhooks, messaging)
