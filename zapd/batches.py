@@ -74,7 +74,10 @@ class Batches:
     async def create(
         self, tenant: str, batch_id: str | None, kind: BatchKind, jobs: Sequence[Job], callback: bytes | None
     ) -> Batch:
-        """Commit a batch with all its jobs; of a chain the first step is a job at once. Raises Conflict."""
+        """Commit a batch with all its jobs; of a chain the first step is a job at once.
+
+        Raises Conflict when the batch, or a job of one of these ids, is there already.
+        """
         batch = Batch(
             tenant=tenant,
             id=batch_id or self._ids.new("bat"),
@@ -103,7 +106,7 @@ class Batches:
         ]
         todo = [replace(job, payload=sealed(job.payload, batch=batch.id)) for job in jobs[:ready]]
         added = [self._rows.member_added(member) for member in members]
-        if await self._commit(self._rows.added(batch), *added, jobs=todo) is None:
+        if await self._commit(self._rows.added(batch), *added, jobs=todo, all_new=True) is None:
             raise Conflict(f"batch {batch.id} exists already")
         return batch
 

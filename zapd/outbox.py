@@ -103,13 +103,14 @@ class Outbox:
         self._quiet = False
         self._stopping = False
 
-    async def commit(self, guard: Change, *then: Change, jobs: Sequence[Job] = ()) -> Row | None:
+    async def commit(self, guard: Change, *then: Change, jobs: Sequence[Job] = (), all_new: bool = False) -> Row | None:
         """Commit the changes and the jobs in one transaction; then the jobs flow. Redis is never waited for.
 
         Returns the guard's row; None when it did not take effect: then nothing else happened and no job exists.
-        Raises Unavailable when the database does not answer.
+        Raises Unavailable when the database does not answer, and with `all_new` Conflict when a job is there already.
         """
-        row = await self._writer.commit(guard, *then, *[self._rows.added(job) for job in jobs])
+        added = self._rows.added_new if all_new else self._rows.added
+        row = await self._writer.commit(guard, *then, *[added(job) for job in jobs])
         failpoint.reached("accept.committed")
         if row is not None:
             self._hand_over(jobs)

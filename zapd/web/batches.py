@@ -1,6 +1,7 @@
 """Batches and chains: jobs that belong together, and what happens when all of them have ended."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import orjson
 from aiohttp import web
@@ -8,8 +9,9 @@ from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from zapd.batches import callback_of
-from zapd.errors import FieldError, InvalidInput, NotFound
+from zapd.errors import Conflict, FieldError, InvalidInput, NotFound
 from zapd.jobs.job import Job
+from zapd.model.access import within_tenant
 from zapd.model.batch import Batch, BatchKind, BatchState, Member, MemberState
 from zapd.web import bodies, problems
 from zapd.web import dependencies as need
@@ -74,17 +76,26 @@ class MembersQuery(PageQuery):
 
 async def create(request: web.Request) -> web.Response:
     """Enqueue jobs that belong together: `jobs` side by side, or `chain` one after the other. All of them or none."""
-    body = await _parsed(request)
-    kind, field, specs = BatchKind.BATCH, "jobs", body.jobs
-    if specs is None:
-        kind, field, specs = BatchKind.CHAIN, "chain", body.chain or []
-    jobs = _jobs(request, field, specs)
+    body, tenant = await _parsed(request), key_of(request).tenant
+    if body.jobs is not None:
+        kind, jobs = BatchKind.BATCH, _jobs(request, "jobs", body.jobs, [spec.id for spec in body.jobs])
+    else:
+        kind, jobs = BatchKind.CHAIN, _jobs(request, "chain", body.chain or [])
     callback = await _callback(request, body.callback)
-    batch = await request.app[need.BATCHES].create(key_of(request).tenant, body.id, kind, jobs, callback)
-    made = CreatedBatch(
-        id=batch.id, kind=batch.kind, state=batch.state, total=batch.total, jobs=[job.id for job in jobs]
-    )
-    return answer(made, 202)
+    try:
+        batch = await request.app[need.BATCHES].create(tenant, body.id, kind, jobs, callback)
+    except Conflict as error:
+        raise await _taken(request, body.jobs or [], jobs) or error from None
+    ids = [within_tenant(tenant, job.id) for job in jobs]
+    return answer(CreatedBatch(id=batch.id, kind=batch.kind, state=batch.state, total=batch.total, jobs=ids), 202)
+
+
+async def _taken(request: web.Request, specs: Sequence[bodies.BatchJob], jobs: Sequence[Job]) -> Conflict | None:
+    """Which of the client's own ids another job has."""
+    for number, (spec, job) in enumerate(zip(specs, jobs, strict=False)):
+        if spec.id is not None and await request.app[need.OUTBOX].get(job.tenant, job.id) is not None:
+            return Conflict(f"jobs.{number}.id: job {spec.id} is there already, and none was added")
+    return None
 
 
 async def index(request: web.Request) -> web.Response:
@@ -117,13 +128,19 @@ async def _parsed(request: web.Request) -> bodies.CreateBatch:
         raise problems.of_validation(error) from None
 
 
-def _jobs(request: web.Request, field: str, specs: Sequence[bodies.BatchJob]) -> list[Job]:
-    """All jobs, or InvalidInput naming what is wrong with each."""
+def _jobs(
+    request: web.Request, field: str, specs: Sequence[bodies.BatchStep], ids: Sequence[str | None] = ()
+) -> list[Job]:
+    """All jobs, or InvalidInput naming what is wrong with each. `ids`: those that the client wants."""
     made: list[Job] = []
     wrong: list[FieldError] = []
-    for number, spec in enumerate(specs):
+    seen: set[str] = set()
+    for number, (spec, job_id) in enumerate(zip_longest(specs, ids)):
         try:
-            made.append(made_job(request, _own(request, spec.queue), spec))
+            if job_id in seen:
+                raise InvalidInput(FieldError("id", "is there twice"))
+            seen.update([job_id] if job_id else [])
+            made.append(made_job(request, _own(request, spec.queue), spec, job_id=job_id))
         except InvalidInput as error:
             wrong += [FieldError(f"{field}.{number}.{problem.field}", problem.rule) for problem in error.fields]
     if wrong:
@@ -184,7 +201,7 @@ async def _shown(request: web.Request, batch: Batch) -> BatchAnswer:
 
 def _member(member: Member) -> MemberAnswer:
     return {
-        "job_id": member.job_id,
+        "job_id": within_tenant(member.tenant, member.job_id),
         "position": member.position,
         "queue": member.queue,
         "state": member.state,

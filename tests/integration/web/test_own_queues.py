@@ -377,6 +377,28 @@ async def test_a_batch_counts_and_calls_back(daemon: Daemon, receiver: Receiver)
     await daemon.call("DELETE", f"/endpoints/{endpoint['id']}")
 
 
+async def test_the_jobs_of_a_batch_may_have_ids_of_their_own(daemon: Daemon, still: str) -> None:
+    """None is added when one is there already: it would count for two."""
+    jobs: list[Any] = [{"queue": still, "kind": "red", "payload": n, "id": f"mine-{n}"} for n in range(2)]
+    status, made = await daemon.call("POST", "/batches", {"jobs": jobs})
+    assert (status, made["jobs"]) == (202, ["mine-0", "mine-1"])
+    assert (await daemon.call("GET", "/jobs/mine-1"))[1]["batch_id"] == made["id"]
+
+    jobs[0]["id"] = "mine-new"
+    status, problem = await daemon.call("POST", "/batches", {"jobs": jobs, "id": "second"})
+    assert (status, problem["detail"]) == (409, "jobs.1.id: job mine-1 is there already, and none was added")
+    assert (await daemon.call("GET", "/jobs/mine-new"))[0] == 404
+    assert (await daemon.call("GET", "/batches/second"))[0] == 404
+
+    for number in range(2):
+        assert (await daemon.call("DELETE", f"/jobs/mine-{number}"))[0] == 204
+    assert [member["job_id"] for member in await daemon.pages(f"/batches/{made['id']}/jobs")] == made["jobs"]
+    assert (await ended(daemon, made["id"]))["failed"] == 2
+    assert (await daemon.call("POST", "/batches", {"jobs": jobs}))[0] == 202  # the ids are free again
+    for job_id in ("mine-new", "mine-1"):
+        await daemon.call("DELETE", f"/jobs/{job_id}")
+
+
 async def test_a_chain_passes_results_on(daemon: Daemon) -> None:
     steps = [{"queue": "t:work", "payload": {"add": n}} for n in (1, 10, 100)]
     _, made = await daemon.call("POST", "/batches", {"chain": steps, "id": "sum"})
@@ -411,6 +433,9 @@ async def test_a_canceled_job_of_a_batch_counts_as_failed(daemon: Daemon, still:
         ({"jobs": [{"queue": "nope", "payload": 1}]}, "jobs.0.queue"),
         ({"jobs": [{"queue": "message:send", "payload": 1}]}, "jobs.0.queue"),
         ({"jobs": [{"queue": "t:still", "payload": 1, "kind": "green"}]}, "jobs.0.kind"),
+        ({"jobs": [{"queue": "t:noop", "payload": 1, "id": "a"}] * 2}, "jobs.1.id"),
+        ({"jobs": [{"queue": "t:noop", "payload": 1, "id": "a b"}]}, "jobs.0.id"),
+        ({"chain": [{"queue": "t:noop", "payload": 1, "id": "a"}]}, "chain.0.id"),
         ({"jobs": [{"queue": "t:noop", "payload": 1}], "callback": {}}, "callback"),
         ({"jobs": [{"queue": "t:noop", "payload": 1}], "callback": {"queue": "nope"}}, "callback.queue"),
         ({"jobs": [{"queue": "t:noop", "payload": 1}], "callback": {"endpoint_id": "x"}}, "callback.endpoint_id"),

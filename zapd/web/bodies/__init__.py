@@ -35,7 +35,16 @@ from zapd.web.bodies.hub import (
     RetryQuarantine,
     RunBacktest,
 )
-from zapd.web.bodies.jobs import BatchCallback, BatchJob, ChangeJob, CreateBatch, EnqueueJobs, JobItem, JobSpec
+from zapd.web.bodies.jobs import (
+    BatchCallback,
+    BatchJob,
+    BatchStep,
+    ChangeJob,
+    CreateBatch,
+    EnqueueJobs,
+    JobItem,
+    JobSpec,
+)
 from zapd.web.bodies.messages import MAX_BULK, SendBulk, SendMessage, Typing, UploadFile
 from zapd.web.bodies.queues import ChangeQueue, ChangeQueues, CleanQueues, PauseQueue
 from zapd.web.bodies.reading import (
@@ -62,6 +71,7 @@ __all__ = [
     "B",
     "BatchCallback",
     "BatchJob",
+    "BatchStep",
     "Body",
     "ChangeDefinition",
     "ChangeJob",

@@ -27,10 +27,16 @@ class JobItem(JobSpec):
     unique_policy: Policy | None = Field(default=None, strict=False)
 
 
-class BatchJob(JobSpec):
-    """A job of a batch, or a step of a chain."""
+class BatchStep(JobSpec):
+    """A step of a chain. It has no id of the client's: that may be taken when its turn comes."""
 
     queue: str = Field(min_length=1, max_length=64)
+
+
+class BatchJob(BatchStep):
+    """A job of a batch."""
+
+    id: Id | None = None
 
 
 class BatchCallback(JobSpec):
@@ -55,7 +61,7 @@ class CreateBatch(Body):
 
     id: Id | None = None
     jobs: list[BatchJob] | None = Field(default=None, min_length=1, max_length=MAX_ITEMS)
-    chain: list[BatchJob] | None = Field(default=None, min_length=1, max_length=1000)
+    chain: list[BatchStep] | None = Field(default=None, min_length=1, max_length=1000)
     callback: BatchCallback | None = None
 
     @model_validator(mode="after")
