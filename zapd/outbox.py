@@ -4,6 +4,8 @@ A row of the outbox is written in the transaction that makes the work and remove
 table always answers "which jobs must exist". What a crash costs, step by step: before the commit nothing was accepted;
 after it, the row is found at the next start; after the enqueue, the second enqueue of the same id is refused by the
 broker; after the job, the handler finds the work done. Losing all of Redis costs one scan of this table.
+
+One long file, because relay and reconciler share one memory: what was committed or has ended, and is not told yet.
 """
 
 import asyncio
@@ -22,6 +24,7 @@ from zapd.jobs.job import Job
 from zapd.store.commands import Change, Row
 from zapd.store.outbox import OutboxRow, OutboxStore
 from zapd.store.writer import Writer
+from zapd.strangers import Strangers
 
 log = structlog.get_logger("zapd.outbox")
 
@@ -33,7 +36,6 @@ CHECK_EVERY = 1.0  #: seconds between looks at the epoch: how soon a FLUSHALL is
 RECONCILE_EVERY = 60.0  #: seconds between steady reconciles
 LEASE = 15.0  #: seconds that a dead daemon's claims hold
 REPAIRS = 1000.0  #: jobs put back in a second, so that a repair of millions disturbs nobody
-STRANGERS = 2000  #: live jobs of each queue that a steady reconcile looks up in SQL
 
 
 class OutboxMetrics:
@@ -86,14 +88,13 @@ class Outbox:
         self._on_lost = on_lost
         self._now_ms = now_ms
         self._settled_after = 2 * lease  #: seconds after which a row's job must be in Redis
-        self._suspects: set[tuple[str, str]] = set()  # live jobs without a row at the last look: queue, id
-        self._cursors: dict[str, str] = {}  # where the look at each queue's live jobs goes on
         self._metrics = metrics
         self._waiting_since: int | None = None
         if metrics:
             metrics.watch(lambda: self._waiting_since)
         self._ready: list[Job] = []
         self._finished: list[tuple[str, str]] = []
+        self.strangers = Strangers(rows=rows, broker=broker, ended=lambda job: job in self._finished)
         self._over: set[tuple[str, str]] = set()  #: what ended during a reading, which may have seen its row before
         self._behind = True  #: the memory is not the whole truth: read the rows from SQL first, so that order is kept
         self._reread = False  #: asked for, perhaps while a reading is under way
@@ -288,7 +289,7 @@ class Outbox:
                 elif waited >= RECONCILE_EVERY:
                     waited = 0.0
                     await self.reconcile()
-                    await self.expel_strangers()
+                    await self.strangers.expel()
             except Unavailable:
                 pass  # the relay reports it; the next look comes in a second
             await asyncio.sleep(CHECK_EVERY)
@@ -346,25 +347,6 @@ class Outbox:
         if (job.tenant, job.id) in self._finished:
             return False
         return await self._rows.get(job.tenant, job.id) is not None
-
-    async def expel_strangers(self) -> int:
-        """Live jobs that no row answers for are not ours: into quarantine, when a second look finds them so.
-
-        One that has just ended, or is just being added, looks so for a moment.
-        """
-        found: set[tuple[str, str]] = set()
-        expelled = 0
-        for queue in self._broker.queues:
-            jobs, self._cursors[queue] = await self._broker.settled(queue, self._cursors.get(queue, "0"), STRANGERS)
-            for start in range(0, len(jobs), PAGE):
-                page = [job for job in jobs[start : start + PAGE] if job not in self._finished]
-                rows = await asyncio.gather(*[self._rows.get(tenant, job_id) for tenant, job_id in page])
-                found.update((queue, job_id) for (_, job_id), row in zip(page, rows, strict=True) if row is None)
-        for queue, job_id in found & self._suspects:
-            expelled += await self._broker.expel(queue, job_id)
-            log.error("outbox.stranger", queue=queue, job_id=job_id)
-        self._suspects = found
-        return expelled
 
 
 def job_of(row: OutboxRow) -> Job:

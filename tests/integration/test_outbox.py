@@ -358,8 +358,8 @@ async def test_a_job_in_redis_that_no_row_answers_for_is_quarantined_at_the_seco
     await commit(world, ours)
     await world.engine.broker.enqueue([ours, stranger])
 
-    assert await world.outbox.expel_strangers() == 0  # it may have just ended, or be about to come
-    assert await world.outbox.expel_strangers() == 1
+    assert await world.outbox.strangers.expel() == 0  # it may have just ended, or be about to come
+    assert await world.outbox.strangers.expel() == 1
 
     assert await in_redis(world) == [ours.id]
     (kept,) = await world.engine.broker.quarantine(SEND)
