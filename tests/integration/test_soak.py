@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,25 @@ async def test_200_sessions_opened_and_closed_20_times_return_to_the_baseline() 
         await running
     assert after[1:] == before[1:]
     assert (after[0] - before[0]) / (SESSIONS * ROUNDS) < LEAK
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_closed_session_does_not_wait_for_the_collector() -> None:
+    side = Side()
+    running = asyncio.create_task(side.manager.run(), name="manager")
+    gc.collect()
+    gc.disable()
+    try:
+        connection = a_connection("con_1")
+        kept = weakref.ref(await side.manager.start(connection))
+        await eventually(lambda: side.manager.states() == {SessionState.CONNECTED: 1}, within=30)
+        await side.manager.close(connection.tenant, connection.id)
+        side.network.forget(connection.tenant, connection.id)
+        await eventually(lambda: kept() is None)
+    finally:
+        gc.enable()
+        await side.manager.stop()
+        await running
 
 
 def _now() -> tuple[int, int, int]:

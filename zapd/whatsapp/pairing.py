@@ -10,23 +10,25 @@ _REASONS = {SessionState.QR_PENDING: QR_TIMEOUT, SessionState.PASSKEY_REQUIRED: 
 
 
 class PairingClock:
-    """Runs while an account waits to be linked; `give_up` hears why when `within` seconds are over."""
+    """Runs while an account waits to be linked: `within` seconds."""
 
-    def __init__(self, *, within: float, give_up: Callable[[str], None]) -> None:
+    def __init__(self, *, within: float) -> None:
         self._within = within
-        self._give_up = give_up
         self._reason = QR_TIMEOUT
         self._timer: asyncio.TimerHandle | None = None
 
-    def follow(self, state: SessionState) -> None:
-        """The transport is in this state now. From a code to a passkey the time goes on."""
+    def follow(self, state: SessionState, *, give_up: Callable[[str], None]) -> None:
+        """The transport is in this state now. From a code to a passkey the time goes on; `give_up` hears why it ended.
+
+        Known only while it runs: a clock that kept it would keep a closed session until the collector comes by.
+        """
         reason = _REASONS.get(state)
         if reason is None:
             self.stop()
             return
         self._reason = reason
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._within, lambda: self._give_up(self._reason))
+            self._timer = asyncio.get_running_loop().call_later(self._within, lambda: give_up(self._reason))
 
     def stop(self) -> None:
         """The pairing is over."""

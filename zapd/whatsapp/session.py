@@ -87,7 +87,7 @@ class Session:
         self._random = random
         self._calls = calls or Calls()
         self._backoff = backoff
-        self._pairing = PairingClock(within=pair_within, give_up=self._gave_up)
+        self._pairing = PairingClock(within=pair_within)
         self._task: asyncio.Task[None] | None = None
         self._wire = SessionState.CREATED  # what the transport last said of itself
         self._begun = asyncio.Event()  # the transport's `start` has returned
@@ -286,7 +286,7 @@ class Session:
             await self._on_state(self.connection, told)
         elif told.state in _UP:
             self._wire = told.state
-            self._pairing.follow(told.state)
+            self._pairing.follow(told.state, give_up=self._gave_up)
             await self._tell(told)
         else:
             self._wire = told.state
