@@ -82,7 +82,7 @@ class Pace:
         """Whether a message must wait; None: it counts as leaving now, and `left` is to be committed with it."""
         limits, now = self._limits_of(connection), self._now_ms()
         limited = _limited(connection, limits, now)
-        if not limited and self._turns.nobody():
+        if not limited and not self._turns.known(connection, peer):
             return None
         person, new = await self._turns.of(connection, peer, read=limited)
         if new:

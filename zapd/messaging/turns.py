@@ -88,9 +88,9 @@ class Turns:
         self._people: OrderedDict[PersonKey, Person] = OrderedDict()
         self._leaving: OrderedDict[str, Turn] = OrderedDict()
 
-    def nobody(self) -> bool:
-        """Whether nobody is known."""
-        return not self._people
+    def known(self, connection: Connection, peer: str) -> bool:
+        """Whether anything is remembered of this person."""
+        return bool(self._people) and (connection.key, window_key(peer)) in self._people
 
     async def of(self, connection: Connection, peer: str, *, read: bool) -> tuple[Person, bool]:
         """The person, and whether they are new here. `read`: SQL says who waits for somebody new."""
