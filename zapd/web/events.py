@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 from pydantic import AwareDatetime
 
-from zapd.errors import NotFound, Unavailable
+from zapd.errors import FieldError, InvalidInput, NotFound, Unavailable
 from zapd.model.webhook import Category, Event, wants
 from zapd.web import answers, bodies, own_events
 from zapd.web import dependencies as need
@@ -145,10 +145,16 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 async def _start(request: web.Request) -> int:
-    given = request.headers.get("Last-Event-ID", "")
+    """After which row. A place that is none must not count as "from now": what happened meanwhile would be missed."""
+    given, events = request.headers.get("Last-Event-ID", ""), request.app[need.EVENTS]
+    if not given:
+        return await events.last_seq()
     if given.isascii() and given.isdigit() and len(given) < 19:  # what the database can hold
         return int(given)
-    return await request.app[need.EVENTS].last_seq()
+    event = await events.get(key_of(request).tenant, given)
+    if event is None or not visible(request, event.connection_id):
+        raise InvalidInput(FieldError("Last-Event-ID", "the id of a line of the stream, or of an event"))
+    return event.seq
 
 
 async def _events_after(request: web.Request, seq: int) -> AsyncIterator[Event | None]:

@@ -235,11 +235,12 @@ async def test_existing_clients_read_the_numbers_of_the_queues(daemon: Daemon) -
     assert (await daemon.call("POST", "/api/queue/clean"))[1]["status"] == "success"
 
 
-async def test_the_stream_goes_on_after_the_last_event_id(daemon: Daemon, connection: str) -> None:
+@pytest.mark.parametrize("place", ["seq", "id"])
+async def test_the_stream_goes_on_after_the_last_event_id(daemon: Daemon, connection: str, place: str) -> None:
     message = await daemon.send(connection, "streamed")
     _, events = await daemon.call("GET", "/events?limit=1000")
     start = events["data"][0]["seq"]
-    headers = {"Authorization": f"Bearer {daemon.key}", "Last-Event-ID": str(start)}
+    headers = {"Authorization": f"Bearer {daemon.key}", "Last-Event-ID": str(events["data"][0][place])}
     seen: list[int] = []
     async with (
         aiohttp.ClientSession() as http,
