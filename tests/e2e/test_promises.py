@@ -424,7 +424,9 @@ async def test_promise_8_private_addresses_cannot_be_reached_once_others_can_con
 
 async def test_promise_8_secrets_are_nowhere_in_the_clear(tmp_path: Path, receiver: Receiver) -> None:
     async with Daemon(tmp_path / "state", FAST + '[cloud]\nbase_url = "http://127.0.0.1:9"\n') as daemon:
-        secret = (await daemon.connect(webhook_url=receiver.url))["webhook_secret"]
+        sandbox = await daemon.connect(webhook_url=receiver.url)
+        secret, words = sandbox["webhook_secret"], "words for one pair of eyes"
+        await reaches(daemon, (await daemon.send(sandbox["id"], words))["id"], "read")
         config = {**CONFIG, "app_secret": "a-secret-of-meta", "access_token": "a-token-of-meta"}
         assert (await daemon.call("POST", "/connections", {"transport": "cloud", "label": "m", "config": config}))[
             0
@@ -439,7 +441,8 @@ async def test_promise_8_secrets_are_nowhere_in_the_clear(tmp_path: Path, receiv
         ]
         everything = b"".join([path.read_bytes() for path in kept] + [content for _, content in answers])
         assert b"5511" not in daemon.log_text().encode()
-        for hidden in (secret, secret.removeprefix("whsec_"), made["key"], daemon.key, *list(config.values())[2:4]):
+        tokens = list(config.values())[2:4]
+        for hidden in (secret, secret.removeprefix("whsec_"), made["key"], daemon.key, words, *tokens):
             assert str(hidden).encode() not in everything, hidden
         assert (daemon.state / "admin.key").stat().st_mode & 0o777 == 0o600
 
