@@ -742,3 +742,37 @@ async def test_a_handler_says_how_long_to_wait_at_least(engine: Engine) -> None:
     seconds, micros = await engine.redis.time()
     due = await engine.redis.zscore(key(QUEUE, "d"), "later")
     assert due - (seconds * 1000 + micros / 1000) > 3_500_000
+
+
+async def test_a_job_that_is_taken_back_before_it_began_is_no_dead_letter_though_it_is_poison(engine: Engine) -> None:
+    pool = engine.pool(Recorder())
+    await engine.broker.enqueue([engine.job("poison", crashes=3)])
+    pool.start((await engine.broker.claim(QUEUE, 1)).jobs)
+
+    assert pool.cancel("poison")
+
+    await eventually(lambda: engine.over == ["poison"])
+    assert engine.dead == []
+
+
+async def test_neither_its_timeout_nor_a_person_stops_a_job_whose_end_is_being_written_down(engine: Engine) -> None:
+    engine.configure(settings(timeout=0.05))
+    written, told = asyncio.Event(), []
+
+    async def on_dead(job: Job, reason: str, error: str) -> None:
+        await written.wait()
+        told.append((job.id, reason))
+
+    handler = Recorder(Discard("no"))
+    pool = engine.pool(handler, on_dead=on_dead)
+    await engine.broker.enqueue([engine.job("refused")])
+    pool.start((await engine.broker.claim(QUEUE, 1)).jobs)
+    (run,) = pool.slots.runs
+    await eventually(lambda: run.stopped is Stop.ENDED)
+    await eventually(lambda: asyncio.get_running_loop().time() > run.deadline)
+
+    assert not pool.cancel("refused")
+
+    written.set()
+    await eventually(lambda: engine.over == ["refused"])
+    assert told == [("refused", "no")]
