@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from tests.integration.jobs.engine import QUEUE, Engine, done, settings
 from tests.support import eventually
 from tests.support.redis_server import RedisServer
 from zapd.errors import Unavailable
+from zapd.jobs import pool as pool_module
 from zapd.jobs import run as run_module
-from zapd.jobs.claim import Claimed, Finished
+from zapd.jobs.claim import Claimed, Ending, Finished
 from zapd.jobs.dispatcher import Dispatcher
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.jobs.keys import key
@@ -776,3 +778,61 @@ async def test_neither_its_timeout_nor_a_person_stops_a_job_whose_end_is_being_w
     written.set()
     await eventually(lambda: engine.over == ["refused"])
     assert told == [("refused", "no")]
+
+
+async def test_one_timer_watches_over_all_deadlines(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = Recorder()
+    handler.gate.clear()
+    pool = engine.pool(handler)
+    await engine.broker.enqueue([engine.job() for _ in range(4)])
+    claimed = (await engine.broker.claim(QUEUE, 4)).jobs
+    timers: list[object] = []
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+
+    def noted(when: float, callback: Any, *given: Any, **more: Any) -> asyncio.TimerHandle:
+        timers.extend([callback] if callback == pool._stop_late else [])
+        return call_at(when, callback, *given, **more)
+
+    monkeypatch.setattr(loop, "call_at", noted)
+
+    for claim in claimed:
+        pool.start([claim])
+
+    assert timers == [pool._stop_late]
+    handler.gate.set()
+    await eventually(lambda: len(engine.over) == 4)
+
+
+async def test_a_handler_that_outlived_its_drain_says_nothing_any_more(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_CANCEL_GRACE", 0.01)
+    gate = asyncio.Event()
+    ended: list[Ending] = []
+
+    async def stubborn(_: Job) -> Outcome:
+        while not gate.is_set():
+            with suppress(asyncio.CancelledError):
+                await gate.wait()
+        return Done()
+
+    async def finish(_: str, results: Sequence[Finished]) -> list[bool]:
+        ended.extend(result.ending for result in results)
+        return [True] * len(results)
+
+    pool = engine.pool(stubborn)
+    await engine.broker.enqueue([engine.job()])
+    claimed = (await engine.broker.claim(QUEUE, 1)).jobs
+    monkeypatch.setattr(engine.broker, "finish", finish)
+    pool.start(claimed)
+    (run,) = pool.slots.runs
+    await eventually(lambda: run.begun)
+    assert await pool.drain(0) == 1
+
+    gate.set()
+    assert run.task is not None
+    await run.task
+    await eventually(lambda: not pool.held())
+
+    assert ended == [Ending.HAND_BACK]
