@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from tests.support import FakeClock, eventually, make_ids
-from tests.support.whatsapp import MemoryCredentials, MemoryLedger, Upside, a_connection, a_message
+from tests.support.whatsapp import MemoryCredentials, MemoryLedger, Upside, a_connection, a_message, no_files
 from zapd.model.session import Connection, SessionState, TransportName
 from zapd.whatsapp.manager import Pulse, SessionManager
 from zapd.whatsapp.sandbox import SandboxTransport
@@ -42,7 +42,9 @@ class Side:
         )
 
     def transport(self, connection: Connection) -> SandboxTransport:
-        return SandboxTransport(connection=connection, network=self.network, credentials=MemoryCredentials())
+        return SandboxTransport(
+            connection=connection, network=self.network, credentials=MemoryCredentials(), read=no_files
+        )
 
     async def nothing(self) -> list[Connection]:
         return []

@@ -259,3 +259,9 @@ class ScriptedTransport:
 
     def parse(self, raw: bytes) -> Sequence[Update]:
         raise ValueError(raw)
+
+
+async def no_files(name: str) -> AsyncIterator[bytes]:
+    """For a transport that is to fetch and read nothing."""
+    raise AssertionError(name)
+    yield b""

@@ -18,7 +18,6 @@ from zapd.whatsapp.transport import (
     Health,
     OnRaw,
     OnState,
-    Permanent,
     RemoteMedia,
     Resolved,
     SendResult,
@@ -38,9 +37,9 @@ class SandboxTransport:
         connection: Connection,
         network: SandboxNetwork,
         credentials: Credentials,
-        read: Callable[[str], AsyncIterator[bytes]] | None = None,
+        read: Callable[[str], AsyncIterator[bytes]],
     ) -> None:
-        self._read = read or _no_files
+        self._read = read
         self._account = network.account(connection.tenant, connection.id)
         self._account.configure(SandboxSettings.read(connection.config))
         self._credentials = credentials
@@ -96,8 +95,3 @@ class SandboxTransport:
     def parse(self, raw: bytes) -> Sequence[Update]:
         """The updates in the network's JSON. Raises ValueError when the bytes are not of this network."""
         return parse(raw)
-
-
-async def _no_files(media_id: str) -> AsyncIterator[bytes]:
-    raise Permanent("media_gone", media_id)
-    yield b""

@@ -3,6 +3,8 @@
 A call that is not a send fails in the same ways. A transport says what it can do in `capabilities`: message types
 (`text`, `image` …), `interactive.<kind>` for each interactive kind, and the features below. What is not among them is
 refused when it is asked for, so a transport never sees it.
+
+One long file, because it is one contract: who writes a transport reads all of it, and nothing else.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

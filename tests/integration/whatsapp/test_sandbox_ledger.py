@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support import eventually, make_ids
-from tests.support.whatsapp import LOGIN, MemoryCredentials, Upside, a_connection, a_message
+from tests.support.whatsapp import LOGIN, MemoryCredentials, Upside, a_connection, a_message, no_files
 from zapd.errors import Unavailable
 from zapd.store.database import Database
 from zapd.store.ledger import LedgerStore
@@ -29,7 +29,7 @@ class Process:
             ledger=self.ledger, now_ms=lambda: time.time_ns() // 1_000_000, ids=make_ids(), latency=latency
         )
         self.transport = SandboxTransport(
-            connection=a_connection(), network=self.network, credentials=MemoryCredentials(LOGIN)
+            connection=a_connection(), network=self.network, credentials=MemoryCredentials(LOGIN), read=no_files
         )
 
     async def connect(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import FakeClock, eventually, make_ids
-from tests.support.whatsapp import LOGIN, MemoryCredentials, MemoryLedger, Upside, a_connection, a_message
+from tests.support.whatsapp import LOGIN, MemoryCredentials, MemoryLedger, Upside, a_connection, a_message, no_files
 from zapd.errors import Conflict, InvalidInput
 from zapd.model.message import MessageStatus
 from zapd.model.session import SessionState
@@ -48,7 +48,9 @@ class Rig:
             latency=pace.get("latency", 0.0),
         )
         self.credentials = MemoryCredentials(login)
-        self.transport = SandboxTransport(connection=a_connection(), network=self.network, credentials=self.credentials)
+        self.transport = SandboxTransport(
+            connection=a_connection(), network=self.network, credentials=self.credentials, read=no_files
+        )
 
     @property
     def account(self) -> Account:
@@ -359,7 +361,7 @@ async def test_a_connection_has_settings_of_its_own() -> None:
         "contacts": [{"phone": "*", "reads": False}],
     }
     transport = SandboxTransport(
-        connection=a_connection(config=config), network=network, credentials=MemoryCredentials()
+        connection=a_connection(config=config), network=network, credentials=MemoryCredentials(), read=no_files
     )
     upside = Upside()
     await transport.start(on_state=upside.on_state, on_raw=upside.on_raw)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from tests.contract.whatsapp.network import Network
 from tests.support import FakeClock, make_ids
-from tests.support.whatsapp import MemoryCredentials, MemoryLedger, Upside, a_connection
+from tests.support.whatsapp import MemoryCredentials, MemoryLedger, Upside, a_connection, no_files
 from zapd.whatsapp.sandbox import SandboxTransport
 from zapd.whatsapp.sandbox_faults import REFUSALS, Fault, FaultKind
 from zapd.whatsapp.sandbox_network import SandboxNetwork
@@ -24,7 +24,7 @@ class SandboxSide:
             ledger=self.ledger, now_ms=FakeClock().now_ms, ids=make_ids(), pair_after=0.01, latency=0.0
         )
         self.transport: Transport = SandboxTransport(
-            connection=a_connection(), network=network, credentials=MemoryCredentials()
+            connection=a_connection(), network=network, credentials=MemoryCredentials(), read=no_files
         )
         self.account = network.account("default", "con_1")
 

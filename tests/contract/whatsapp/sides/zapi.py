@@ -8,16 +8,11 @@ from aiohttp import web
 from tests.contract.whatsapp.network import Network
 from tests.support import FakeClock
 from tests.support.fake_zapi import CONFIG, FakeZapi, received
-from tests.support.whatsapp import Upside, a_connection
+from tests.support.whatsapp import Upside, a_connection, no_files
 from zapd.model.session import TransportName
 from zapd.whatsapp.sandbox_faults import FaultKind
 from zapd.whatsapp.transport import Transport
 from zapd.whatsapp.zapi import ZapiTransport
-
-
-async def nothing(url: str) -> AsyncIterator[bytes]:
-    raise AssertionError(url)
-    yield b""
 
 
 class ZapiSide:
@@ -30,7 +25,7 @@ class ZapiSide:
         self.transport: Transport = ZapiTransport(
             connection=a_connection(transport=TransportName.ZAPI, config=CONFIG),
             http=http,
-            fetch=nothing,
+            fetch=no_files,
             now_ms=FakeClock().now_ms,
             base_url=zapi.url,
             hook_url=zapi.hook_url,
