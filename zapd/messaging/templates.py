@@ -73,10 +73,12 @@ class Templates:
     async def heard(self, connection: Connection, told: TemplateChange) -> None:
         """The provider says how a template is from now on. What is older than what is known changes nothing."""
         known = await self._store.get(connection.tenant, self._accounts.account(connection), told.name, told.language)
-        at = min(told.at or self._now_ms(), self._now_ms())
-        if known is not None and known.since > at:
+        now = self._now_ms()
+        at = min(told.at or now, now)
+        # Meta's times are of whole seconds: one is compared with another of Meta's, not with when a send was refused.
+        if known is not None and known.since > at and not _by_a_send(known):
             return
-        until = None if told.pause is None else at + round(told.pause * 1000)
+        until = None if told.pause is None else now + round(told.pause * 1000)
         await self._keep(connection, told.name, told.language, told.state, told.reason, at, until)
 
     async def refused(self, connection: Connection, message: Message, error: TemplateRefused) -> None:
@@ -126,6 +128,11 @@ class Templates:
             until=until,
         )
         await self._commit(self._store.told(template), *event.changes, jobs=event.jobs)
+
+
+def _by_a_send(template: Template) -> bool:
+    """Whether an error code said so, not a webhook."""
+    return template.reason is not None and template.reason.isdigit()
 
 
 def _named(payload: Any) -> tuple[str, str]:

@@ -116,6 +116,22 @@ async def test_a_webhook_that_comes_late_changes_nothing(world: World) -> None:
     await submit(world)
 
 
+async def test_a_webhook_of_the_same_second_opens_what_a_send_closed(world: World) -> None:
+    world.clock.value += 999 - world.clock.value % 1000
+    error = told("132016", "Template is disabled")
+    assert error
+    world.wire.answers.append(error)
+    await run(world, await submit(world))
+    await meta_says(world, "APPROVED")  # its time is that second's first millisecond
+    await submit(world)
+
+
+async def test_a_pause_that_is_told_late_is_a_pause_still(world: World) -> None:
+    await meta_says(world, "PAUSED", entry_time=world.clock.now_ms() // 1000 - 86_400)
+    with pytest.raises(InvalidInput, match="paused"):
+        await submit(world)
+
+
 async def test_a_person_can_say_that_it_may_be_tried_again(world: World) -> None:
     await meta_says(world, "DISABLED", reason="NONE")
     connection = await world.wire.find("default", "con_1")
