@@ -57,6 +57,7 @@ CLOUD = Kind(
     on_ambiguous=OnAmbiguous.VERIFY,
     limits=Limits(recipient_per_minute=10, recipient_burst=45),  # Meta's pair rate, wire facts §1.10
     check_config=check_cloud_config,
+    settings=frozenset(CloudConfig.model_fields),
     parse=lambda connection, raw: cloud.parse(CloudConfig.read(connection.config), raw),
     peek=lambda connection, raw: cloud.peek(CloudConfig.read(connection.config), raw),
     window=lambda connection: cloud.window(CloudConfig.read(connection.config)),

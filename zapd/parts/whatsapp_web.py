@@ -33,6 +33,7 @@ WEB = Kind(
     capabilities=outgoing.CAPABILITIES,
     on_ambiguous=OnAmbiguous.HOLD,
     check_config=settings.check_config,
+    settings=frozenset({"phone"}),
     parse=_parse,
     address=outgoing.address,
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zapd.errors import FieldError, InvalidInput
 from zapd.model.pace import NO_LIMITS, Limits
 from zapd.model.session import Connection, OnAmbiguous
 from zapd.whatsapp.transport import Peek, SendError, Update
@@ -16,6 +17,8 @@ class Kind:
     capabilities: frozenset[str]
     on_ambiguous: OnAmbiguous  #: what becomes of a send whose answer never came, where a connection does not say
     check_config: Callable[[Mapping[str, Any]], None]  #: raises InvalidInput naming `config.<key>`
+    #: The keys that may be given, where `check_config` lets others pass: what an older release stored is no trouble.
+    settings: frozenset[str] | None = None
     parse: Callable[[Connection, bytes], Sequence[Update]]
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda config: config  #: adds what zapd makes itself
     rate_per_minute: int | None = None  #: where none is asked for
@@ -30,3 +33,10 @@ class Kind:
     address: Callable[[str], object] = lambda peer: peer
     #: What a receipt that says `failed` would have been as the answer to the send, by its code and words.
     failure: Callable[[str, str], SendError | None] = lambda _code, _said: None
+
+    def check_keys(self, config: Mapping[str, Any]) -> None:
+        """Refuse a key that the transport does not know: a misspelt one would change nothing. Raises InvalidInput."""
+        unknown = [] if self.settings is None else sorted(config.keys() - self.settings)
+        if unknown:
+            rule = f"is no setting of this transport; there are {', '.join(sorted(self.settings or ()))}"
+            raise InvalidInput(*[FieldError(f"config.{key}", rule) for key in unknown])

@@ -74,6 +74,7 @@ class Sessions:
         The same id again while it is starting gives the same job; later it is a Conflict. Raises InvalidInput.
         """
         kind = self._kinds[request.transport]
+        kind.check_keys(request.config)
         kind.check_config(request.config)
         now = self._now_ms()
         connection_id = request.id or self._ids.new("con")
@@ -151,6 +152,7 @@ class Sessions:
         """
         connection = await self._records.open_one(tenant, connection_id)
         config = orjson.loads(connection.config) | dict(request.config)
+        self._kinds[connection.transport].check_keys(request.config)
         self._kinds[connection.transport].check_config(config)
         changed = replace(
             connection,

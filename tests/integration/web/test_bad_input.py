@@ -91,6 +91,20 @@ async def test_a_wrong_transport_setting_is_422_and_names_it(daemon: Daemon) -> 
     assert "config.access_token" in fields(problem)
 
 
+@pytest.mark.parametrize("transport", ["cloud", "zapi", "web", "sandbox"])
+async def test_a_setting_that_no_transport_knows_is_422_and_names_it(daemon: Daemon, transport: str) -> None:
+    body = {"label": "x", "transport": transport, "config": {"rate_per_minut": 5}}
+    status, problem = await daemon.call("POST", "/connections", body)
+    assert (status, "config.rate_per_minut" in fields(problem)) == (422, True)
+
+
+async def test_a_misspelt_change_is_422_and_changes_nothing(daemon: Daemon) -> None:
+    body = {"label": "x", "transport": "cloud", "id": "spelt", "config": CLOUD}
+    assert (await daemon.call("POST", "/connections", body))[0] == 202
+    status, problem = await daemon.call("PATCH", "/connections/spelt", {"config": {"enforce_windw": False}})
+    assert (status, fields(problem)) == (422, ["config.enforce_windw"])
+
+
 async def test_a_connection_id_that_is_taken_is_409(daemon: Daemon, connection: str) -> None:
     body = {"label": "x", "transport": "sandbox", "id": connection}
     assert (await daemon.call("POST", "/connections", body))[0] == 409
