@@ -78,7 +78,7 @@ def load_keys(path: Path, *, random_bytes: Callable[[int], bytes]) -> list[bytes
     try:
         return [bytes.fromhex(line) for line in path.read_text().split()]
     except ValueError as error:
-        raise ConfigError(f"{path} = must hold keys in hex, one on each line ({error})") from None
+        raise ConfigError(f"state.data_key_file = {path} must hold keys in hex, one on each line ({error})") from None
 
 
 def _write_new(path: Path, key: bytes) -> None:
