@@ -316,6 +316,8 @@ class Broker:
         stats = await self._inspector.stats(queue)
         if stats.whole:  # also another daemon's pause must outlive a loss of Redis
             (self._paused.add if stats.paused else self._paused.discard)(queue)
+        elif queue in self._paused and not stats.paused:  # somebody deleted what says so
+            await self._call("pause", queue, 1)
         return stats
 
     async def job(self, queue: str, job_id: str) -> JobView | None:

@@ -435,3 +435,19 @@ async def test_unknown_queues_and_bad_lanes_are_refused(engine: Engine) -> None:
         await engine.broker.enqueue([engine.job(queue="nowhere")])
     with pytest.raises(InvalidInput):
         await engine.broker.enqueue([engine.job(lane="a|b")])
+
+
+async def test_a_pause_outlives_the_key_that_says_so(engine: Engine) -> None:
+    """Upkeep looks every few seconds; that the rest may be lost as well is still to be seen by the next enqueue."""
+    await engine.broker.refill()
+    await engine.broker.enqueue([engine.job()])
+    await engine.broker.pause(QUEUE)
+    await engine.redis.delete(key(QUEUE, "meta"))
+
+    await engine.broker.stats(QUEUE)
+
+    assert (await engine.broker.claim(QUEUE, 1)).jobs == []
+    with pytest.raises(Lost):
+        await engine.broker.enqueue([engine.job()], after_others=True)
+    await engine.broker.resume(QUEUE)
+    assert len((await engine.broker.claim(QUEUE, 1)).jobs) == 1
