@@ -196,6 +196,10 @@ class Broker:
         self._metrics[queue].reclaimed += taken
         return taken
 
+    async def spare(self, queue: str, claimed: Claimed, *, begun: bool) -> None:
+        """A claim that has not begun counts no crash, should this daemon die; forgotten after a minute."""
+        await self._call("spare", queue, claimed.job.id, f"{self.consumer}|{claimed.fence}", int(not begun))
+
     async def leave(self, queue: str) -> None:
         """The last call of a daemon that stops: forget it."""
         await self._call("leave", queue, self.consumer)

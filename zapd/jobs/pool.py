@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from zapd import failpoint
+from zapd.errors import Unavailable
 from zapd.jobs.broker import Broker
 from zapd.jobs.claim import Claimed, Ending, Finished
 from zapd.jobs.finish import FinishBuffer
@@ -52,6 +53,7 @@ class Pool:
         self.on_change: Callable[[], None] = _nothing  #: set by the dispatcher: more may be ready, or due soon
         self.tells_all = False  #: set by the dispatcher: `on_change` is for every end, whatever job it was
         self._handler = handler
+        self._broker = broker
         self._on_finished = on_finished
         self._now_ms = now_ms
         self._numbers = numbers
@@ -59,7 +61,7 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._buffer = FinishBuffer(queue=queue.name, broker=broker, on_answered=self._answered, random=random)
         self._suspects = suspects or Suspects()  # shared by all pools of a daemon
-        self._suspects.join(self._buffer.settle)
+        self._suspects.join(self._buffer.settle, lambda: self.slots.runs)
 
     @property
     def running(self) -> int:
@@ -158,7 +160,9 @@ class Pool:
         job = claimed.job
         self._numbers.wait.observe(max(0, self._now_ms() - max(job.created_at, job.due_at)) / 1000)
         if is_suspect(claimed):
-            await self._suspects.alone()
+            await self._alone(run)
+        elif self._suspects.shut:
+            await self._suspects.opened(run)
         refused = None if run.stopped else self._verdicts.refuses(job)
         outcome = refused or await run.perform(self._handler)
         took = loop.time() - run.started
@@ -171,6 +175,16 @@ class Pool:
             result = await self._verdicts.on(claimed, outcome)
         if run in self.slots.runs:  # else a drain that could not wait has handed it back
             self._end(run, result)
+
+    async def _alone(self, run: Run) -> None:
+        """Until the suspect begins, no crash is its own."""
+        for begun in (False, True):
+            try:
+                await self._broker.spare(self.queue.name, run.claimed, begun=begun)
+            except Unavailable as error:  # then it is tried once more than it need be
+                log.warning("job.not_spared", queue=self.queue.name, job=run.claimed.job.id, error=str(error)[:200])
+            if not begun:
+                await self._suspects.alone(run)
 
     def _end(self, run: Run, result: Finished) -> None:
         self._suspects.leave(run)

@@ -19,7 +19,7 @@ from zapd.jobs.dispatcher import Dispatcher
 from zapd.jobs.job import Discard, Done, Job, Outcome, Retry, Snooze
 from zapd.jobs.keys import key
 from zapd.jobs.run import Run, Stop
-from zapd.jobs.suspects import ALONE, Suspects
+from zapd.jobs.suspects import ALONE, QUIET, Suspects
 
 
 class Recorder:
@@ -303,16 +303,85 @@ async def test_a_poison_takes_nobody_of_another_queue_with_it(engine: Engine) ->
     assert sorted(held) == [("bystander", 0, 1), ("poison", 1, 0)]
 
 
-def test_a_suspect_that_takes_long_does_not_hold_up_the_others_for_ever() -> None:
+async def test_nothing_begins_beside_a_suspect_nor_had_begun_just_before(engine: Engine) -> None:
+    """What has killed nobody yet may be the next poison: the suspect must not die for it."""
+    engine.configure(settings(), settings("other"))
+    begun: list[str] = []
+    at: dict[str, float] = {}
+    over = asyncio.Event()
+
+    async def handler(job: Job) -> Outcome:
+        at[job.id] = asyncio.get_running_loop().time()
+        begun.append(job.id)
+        if job.id == "suspect":
+            await engine.broker.enqueue([engine.job("after", queue="other")])
+            dispatcher.wake("other")
+            await eventually(lambda: engine.metrics.queues["other"].claimed == 1)
+            assert "after" not in begun
+        if job.id == "before":
+            await over.wait()
+        return Done()
+
+    dispatcher = await engine.dispatch(engine.pool(handler), engine.pool(handler, "other"))
+    await engine.broker.enqueue([engine.job("before")])
+    dispatcher.wake(QUEUE)
+    await eventually(lambda: begun)
+    await engine.broker.enqueue([engine.job("suspect", crashes=2)])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: {"suspect", "after"} <= set(engine.over), within=20)
+    over.set()
+
+    assert begun == ["before", "suspect", "after"]
+    assert at["suspect"] - at["before"] >= QUIET
+
+
+async def test_a_crash_before_a_suspect_begins_is_not_its_own(engine: Engine) -> None:
+    await engine.broker.enqueue([engine.job("suspect", crashes=2)])
+    for begun in (False, True):
+        victim = engine.another(f"victim {begun}")
+        (claimed,) = (await victim.claim(QUEUE, 1)).jobs
+        assert claimed.job.crashes == 2
+        await victim.spare(QUEUE, claimed, begun=False)
+        if begun:
+            await victim.spare(QUEUE, claimed, begun=True)
+        await engine.kill(victim)
+        assert await engine.broker.reclaim(QUEUE, others=True) == 1
+    assert [c.job.crashes for c in (await engine.broker.claim(QUEUE, 1)).jobs] == [3]
+
+
+async def test_others_begin_again_though_a_suspect_takes_long(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zapd.jobs.suspects.TRIAL", 0.5)
+    over = asyncio.Event()
+
+    async def handler(job: Job) -> Outcome:
+        if job.id == "suspect":
+            await over.wait()
+        return Done()
+
+    dispatcher = await engine.dispatch(engine.pool(handler))
+    await engine.broker.enqueue([engine.job("suspect", crashes=2), engine.job("other")])
+    dispatcher.wake(QUEUE)
+
+    await eventually(lambda: engine.over == ["other"])
+    over.set()
+    await eventually(lambda: engine.over == ["other", "suspect"])
+
+
+async def test_a_suspect_that_takes_long_does_not_hold_up_the_others_for_ever() -> None:
     suspects = Suspects()
+    now = asyncio.get_running_loop().time()
     long, early, late, last = (
         Run(Claimed(Job(id="x", queue=QUEUE, payload=b"", priority=1, created_at=0), 1), at, at + 600)
-        for at in (100.0, 100.0 + ALONE - 1, 100.0 + ALONE, 101.0 + ALONE)
+        for at in (now, now + ALONE - 1, now + ALONE, now + ALONE + 1)
     )
     assert [suspects.admit(run) for run in (long, early, late, last)] == [True, False, True, False]
+    assert suspects.shut
     suspects.leave(late)
     suspects.leave(early)
+    assert not suspects.shut
     assert suspects.admit(last)
+    suspects.leave(last)
 
 
 async def test_a_death_that_cannot_be_written_down_keeps_the_job(engine: Engine) -> None:

@@ -24,6 +24,7 @@
 --   x, xj         ZSET   dead id -> ms; HASH id -> "reason\nerror\n" + blob
 --   qr            LIST   what lay in a stream and is not ours: "ms|stream|entry|" + per field "length:bytes"
 --   cx            HASH   id -> the claim that is to be stopped; goes a minute after the last one was added
+--   sp            HASH   id -> the claim that has not begun: its daemon's death is no crash of it. Goes after a minute
 --   n:<id>        HASH   what a running job tells: p progress, at ms, e last error. Goes an hour after the last note, as does
 --   lg:<id>       LIST   "ms|text", the last lines of its log
 --   done          LIST   the newest completed: "ms|attempt|ms it took|tenant|id"

@@ -29,7 +29,7 @@ for i = 1, #held, 2 do
   local name, number = holder(held[i + 1])
   if dead[name] then
     dead[name] = dead[name] + 1
-    found[#found + 1] = {id = held[i], number = number, name = name}
+    found[#found + 1] = {id = held[i], number = number, name = name, claim = held[i + 1]}
   end
 end
 if not next(dead) then return 0 end
@@ -38,7 +38,7 @@ for i = #found, most + 1, -1 do found[i] = nil end
 for _, claim in ipairs(found) do
   claim.job = parse(redis.call('HGET', jobs, claim.id) or '')
   dead[claim.name] = dead[claim.name] - 1
-  if claim.job then
+  if claim.job and redis.call('HGET', P .. 'sp', claim.id) ~= claim.claim then
     claim.job.crashes = claim.job.crashes + 1
     save(claim.id, claim.job)
   end
