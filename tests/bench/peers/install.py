@@ -48,11 +48,12 @@ def _python(name: str) -> Peer:
     word, packages = _PYTHON[name]
     directory = BUILD / word
     python = (directory / "bin" / "python").absolute()
-    if _is_new(directory, packages):
+    pins = (*packages, sys.version)  # on the Python that zapd runs on: builds differ by a third
+    if _is_new(directory, pins):
         shutil.rmtree(directory, ignore_errors=True)
         _run(sys.executable, "-m", "venv", str(directory))
         _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
-        _mark(directory, packages)
+        _mark(directory, pins)
     return Peer(name, (str(python), str(HERE / f"use_{word}.py")), {})
 
 
