@@ -35,8 +35,8 @@ venv: .venv/.made ## build .venv from constraints.txt; again when that changed o
 	@$(BIN)/python -c "$$COMPILE"
 	@touch $@
 
-# One pool of memory for all threads, as in the systemd unit.
-run bench: export MALLOC_ARENA_MAX := 1
+# One pool of memory for the event loop and one for all threads, as in the systemd unit.
+run bench: export MALLOC_ARENA_MAX := 2
 
 run: venv ## start the daemon on its embedded defaults; Ctrl-C stops it
 	$(BIN)/zapd run

@@ -64,7 +64,7 @@ CAPABILITIES = frozenset(
 class CloudConfig(TransportConfig):
     """A connection's own settings. Secrets stay out of its repr."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     phone_number_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")  #: Meta's are digits; a test server's need not be
     waba_id: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,64}$")

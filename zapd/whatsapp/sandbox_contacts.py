@@ -19,7 +19,7 @@ Seconds = Annotated[float, BeforeValidator(lambda v: duration(v) if isinstance(v
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Reply(_Part):

@@ -42,7 +42,7 @@ Code = Annotated[
 class Fault(BaseModel):
     """One line of the script: this trouble, for the next `times` sends."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: FaultKind
     times: int = Field(default=1, ge=1, le=100_000)

@@ -64,7 +64,7 @@ class ZapiConfig(TransportConfig):
     `webhook_secret` is the last part of the path that Z-API calls back; made when not given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     instance_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     instance_token: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$", repr=False)

@@ -26,7 +26,7 @@ def _phone(value: object) -> str | None:
 class WebConfig(BaseModel):
     """A connection's own settings."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     phone: Annotated[str | None, BeforeValidator(_phone)] = None
 
