@@ -5,10 +5,13 @@ from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from zapd.errors import FieldError, InvalidInput
 from zapd.ids import id_at, place_of, place_pattern
 from zapd.web import problems
+
+_NEXT = "the `next` of the page before"
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=BaseModel)
@@ -28,13 +31,13 @@ class Query(BaseModel):
 class PageQuery(Query):
     """Which page."""
 
-    after: str | None = Field(default=None, description="the `next` of the page before")
+    after: str | None = Field(default=None, description=_NEXT)
     limit: int = Field(default=50, ge=1, le=1000)
 
 
 def after_id(prefix: str) -> Any:
     """The field `after` of a list whose ids have this prefix."""
-    return Field(default=None, pattern=place_pattern(prefix), description="the `next` of the page before")
+    return Field(default=None, pattern=place_pattern(prefix), description=_NEXT)
 
 
 def by_id(prefix: str) -> Callable[[_Named], str]:
@@ -45,10 +48,14 @@ def by_id(prefix: str) -> Callable[[_Named], str]:
 class IdPage(PageQuery):
     """Which page of a list by id; each such list says with `after_id` what its cursors look like."""
 
-    @field_validator("after")
+    @field_validator("after", mode="wrap")
     @classmethod
-    def _without_mark(cls, after: str | None) -> str | None:
-        return None if after is None else id_at(after)
+    def _without_mark(cls, after: Any, check: Callable[[Any], str | None]) -> str | None:
+        try:
+            place = check(after)
+        except ValidationError:
+            raise PydanticCustomError("cursor", _NEXT) from None  # a pattern tells nobody what to do
+        return None if place is None else id_at(place)
 
 
 def known(request: web.Request, model: type[BaseModel] | None) -> None:

@@ -68,7 +68,7 @@ async def test_a_cursor_that_no_page_gave_is_refused(daemon: Daemon, connection:
     assert connection == "main"
     status, problem = await daemon.call("GET", f"{path}{'&' if '?' in path else '?'}after={nonsense}")
     assert is_problem(status, problem, 422)
-    assert [error["field"] for error in problem["errors"]] == ["after"]
+    assert problem["errors"] == [{"field": "after", "rule": "the `next` of the page before"}]
 
 
 @pytest.mark.parametrize(
