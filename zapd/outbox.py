@@ -110,7 +110,7 @@ class Outbox:
         Returns the guard's row; None when it did not take effect: then nothing else happened and no job exists.
         Raises Unavailable when the database does not answer, and with `all_new` Conflict when a job is there already.
         """
-        added = self._rows.added_new if all_new else self._rows.added
+        added = self._rows.added_or_conflict if all_new else self._rows.added
         row = await self._writer.commit(guard, *then, *[added(job) for job in jobs])
         failpoint.reached("accept.committed")
         if row is not None:

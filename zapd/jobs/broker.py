@@ -2,6 +2,9 @@
 
 What a lost answer means: `enqueue`, `finish`, `heartbeat`, `reclaim` and the lane moves can be repeated as they are;
 after a lost `claim` call `recover`, which also voids the claim should it still be under way.
+
+One long file, because it is one short method for each script, and all share the settings and pauses that this daemon
+gave Redis. What only looks is in `inspect.py`.
 """
 
 from collections.abc import Callable, Iterable, Sequence

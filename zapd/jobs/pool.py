@@ -182,7 +182,7 @@ class Pool:
             try:
                 await self._broker.spare(self.queue.name, run.claimed, begun=begun)
             except Unavailable as error:  # then it is tried once more than it need be
-                log.warning("job.not_spared", queue=self.queue.name, job=run.claimed.job.id, error=str(error)[:200])
+                log.warning("job.not_spared", queue=self.queue.name, job_id=run.claimed.job.id, error=str(error)[:200])
             if not begun:
                 await self._suspects.alone(run)
 

@@ -136,7 +136,7 @@ class Turns:
         self, connection: Connection, peer: str, person: Person, job: Queued, message_id: str, *, now: int, until: float
     ) -> None:
         """The message goes back to its queue until then (ms)."""
-        due = person.reserved.get(message_id)
+        due, known = person.reserved.get(message_id), person.waiting.get(message_id)
         turn = Turn(
             tenant=connection.tenant,
             connection_id=connection.id,
@@ -144,15 +144,14 @@ class Turns:
             message_id=message_id,
             priority=job.priority,
             job_id=job.id,
-            due_at=None if due is None else round(due),
-            since=now,
+            due_at=None if due is None or due <= now else round(due),  # later something else keeps it, such as the hour
+            since=now if known is None else known.turn.since,  # an answer is one that came after it began to wait
         )
-        known = person.waiting.get(message_id)
-        if known is None or known.turn.due_at != turn.due_at:
+        if known is None or known.turn != turn:
             for gone in [name for name, waiting in person.waiting.items() if waiting.until < now - DAY]:
                 person.forget(gone)
             await self._commit(self._store.kept(turn))
-        person.waiting[message_id] = _Waiting(turn if known is None else known.turn, until)
+        person.waiting[message_id] = _Waiting(turn, until)
 
     def goes(self, person: Person, message_id: str) -> None:
         """It is its turn."""

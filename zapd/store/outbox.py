@@ -55,7 +55,7 @@ _NAMES = tuple(field.name for field in fields(OutboxRow))
 _COLUMNS = tuple(_O[name] for name in _NAMES)
 _NOW = sa.column("now", sa.BigInteger())
 _ADDED = Insert(table=outbox, columns=_COLUMNS, when_there="skip")
-_ADDED_NEW = Insert(table=outbox, columns=_COLUMNS)
+_ADDED_OR_CONFLICT = Insert(table=outbox, columns=_COLUMNS)
 _ADDED_UNIQUE = Insert(table=outbox, columns=(*_COLUMNS, _O.unique_key, _O.unique_until), when_there="skip")
 _REPRIORITIZED = Update(
     table=outbox, columns=(_O.tenant, _O.id, _O.priority), sets=lambda v: {"priority": v.c.priority}
@@ -91,9 +91,9 @@ class OutboxStore:
         return Change(_ADDED, _values(row))
 
     @staticmethod
-    def added_new(row: JobLike) -> Change:
+    def added_or_conflict(row: JobLike) -> Change:
         """As `added`, but one that is there already fails the whole commit: it raises Conflict."""
-        return Change(_ADDED_NEW, _values(row))
+        return Change(_ADDED_OR_CONFLICT, _values(row))
 
     @staticmethod
     def added_unique(row: JobLike, key: str, until: int | None) -> Change:

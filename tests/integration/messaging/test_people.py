@@ -412,6 +412,25 @@ async def test_in_quiet_hours_only_answers_leave(world: World) -> None:
     assert await run(world, waiting) == Done()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_an_answer_does_not_wait_for_what_met_quiet_hours_after_its_pace(world: World, restart: bool) -> None:
+    zone = ZoneInfo("America/Sao_Paulo")
+    quiet = QuietHours(begin=22 * 60, end=8 * 60, time_zone=zone.key)
+    world.limits["con_1"] = Limits(recipient_per_minute=10, recipient_burst=1, quiet_hours=quiet)
+    world.clock.value = round(datetime(2026, 3, 1, 21, 59, 58, tzinfo=zone).timestamp() * 1000)
+    await world.connect()
+    assert await sends(world) == Done()
+    waiting = await world.submit(to=PHONE)
+    assert await run(world, waiting) == waits(6.0)
+    world.clock.advance(6)
+    assert await run(world, waiting) == waits(900.0)
+    if restart:
+        restarts(world)
+    world.clock.advance(60)
+    await wrote(world, "oi")
+    assert await sends(world) == Done()
+
+
 async def test_quiet_hours_that_are_taken_back_end_soon(world: World) -> None:
     world.limits["con_1"] = Limits(quiet_hours=QuietHours(begin=0, end=24 * 60 - 1, time_zone="UTC"))
     await world.connect()
