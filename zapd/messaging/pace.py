@@ -82,9 +82,9 @@ class Pace:
         """Whether a message must wait; None: it counts as leaving now, and `left` is to be committed with it."""
         limits, now = self._limits_of(connection), self._now_ms()
         limited = _limited(connection, limits, now)
-        if not limited and not self._turns.known(connection, peer):
+        if not limited and not await self._turns.known(connection, peer):
             return None
-        person, new = await self._turns.of(connection, peer, read=limited)
+        person, new = await self._turns.of(connection, peer)
         if new:
             await self._met(connection, peer, person, limits, now)
         wait = await self._limit(connection, peer, message_id, person, limits, now)
@@ -100,7 +100,7 @@ class Pace:
         """The provider wants this message later: those to the same person stay behind it."""
         assert message.job_id is not None
         now, job = self._now_ms(), _Job(message.job_id, message.priority)
-        person, new = await self._turns.of(connection, message.peer, read=True)
+        person, new = await self._turns.of(connection, message.peer)
         if new:
             await self._met(connection, message.peer, person, self._limits_of(connection), now)
         until = now + seconds * 1000

@@ -86,32 +86,41 @@ class Turns:
         self._queued = queued
         self._commit = commit
         self._people: OrderedDict[PersonKey, Person] = OrderedDict()
+        self._in_sql: dict[str, frozenset[str]] = {}  # connection's key → whom messages wait for, as SQL said once
         self._leaving: OrderedDict[str, Turn] = OrderedDict()
 
-    def known(self, connection: Connection, peer: str) -> bool:
-        """Whether anything is remembered of this person."""
-        return bool(self._people) and (connection.key, window_key(peer)) in self._people
+    async def known(self, connection: Connection, peer: str) -> bool:
+        """Whether a message to this person waits, or did not long ago."""
+        name = window_key(peer)
+        if self._people and (connection.key, name) in self._people:
+            return True
+        in_sql = self._in_sql.get(connection.key)
+        if in_sql is None:
+            in_sql = self._in_sql[connection.key] = await self._store.people(connection.tenant, connection.id)
+        return name in in_sql
 
-    async def of(self, connection: Connection, peer: str, *, read: bool) -> tuple[Person, bool]:
-        """The person, and whether they are new here. `read`: SQL says who waits for somebody new."""
+    async def of(self, connection: Connection, peer: str) -> tuple[Person, bool]:
+        """The person, and whether they are new here: then SQL says what waits for them."""
         name = window_key(peer)
         key = (connection.key, name)
         person = self._people.get(key)
         if person is not None:
             self._people.move_to_end(key)
             return person, False
-        kept = await self._store.waiting(connection.tenant, connection.id, name) if read else []
+        kept = await self._store.waiting(connection.tenant, connection.id, name)
         person = self._people[key] = Person()
         for turn in kept:
             person.waiting[turn.message_id] = _Waiting(turn, turn.due_at or 0)
             if turn.due_at is not None:
                 person.reserved[turn.message_id] = turn.due_at
         if len(self._people) > MAX_PEOPLE:
-            self._people.popitem(last=False)
+            (gone, _), _ = self._people.popitem(last=False)
+            self._in_sql.pop(gone, None)  # messages to them may wait: it is read again
         return person, True
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
+        self._in_sql.pop(connection.key, None)
         for key in [key for key in self._people if key[0] == connection.key]:
             del self._people[key]
 

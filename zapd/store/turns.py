@@ -1,11 +1,13 @@
 """Messages that wait for their turn with one person, so that another daemon, or the next start, keeps their order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from zapd.model.message import MessageStatus
-from zapd.store.commands import Change, Delete, Insert, Lookup, matching, word
+from zapd.store.commands import Change, Columns, Delete, Insert, Lookup, matching, word
 from zapd.store.reader import Reader
 from zapd.store.tables import messages, turns
 
@@ -14,15 +16,21 @@ _KEY = (_T.tenant, _T.connection_id, _T.peer, _T.message_id)
 _KEPT = Insert(table=turns, columns=tuple(_T), key=4, when_there="replace")
 _GONE = Delete(table=turns, columns=_KEY, key=4)
 _PERSON = (_T.tenant, _T.connection_id, _T.peer)
-_WAITING = Lookup(
-    columns=_PERSON,
-    read=tuple(_T),
-    # One that was canceled, has expired or was given up waits no more, though its row may still be here.
-    source=lambda v: v.join(turns, sa.and_(*matching(turns, v, _PERSON))).join(
-        messages,
-        sa.and_(_M.tenant == _T.tenant, _M.id == _T.message_id, _M.status == word(MessageStatus.QUEUED)),
-    ),
-)
+_CONNECTION = (_T.tenant, _T.connection_id)
+
+
+def _waiting(columns: Columns, read: Sequence[sa.Column[Any]]) -> Lookup:
+    """One that was canceled, has expired or was given up waits no more, though its row may still be here."""
+    queued = sa.and_(_M.tenant == _T.tenant, _M.id == _T.message_id, _M.status == word(MessageStatus.QUEUED))
+    return Lookup(
+        columns=columns,
+        read=read,
+        source=lambda v: v.join(turns, sa.and_(*matching(turns, v, columns))).join(messages, queued),
+    )
+
+
+_FOR_PERSON = _waiting(_PERSON, tuple(_T))
+_PEOPLE = _waiting(_CONNECTION, (_T.peer,))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,5 +68,9 @@ class TurnStore:
     async def waiting(self, tenant: str, connection_id: str, peer: str) -> list[Turn]:
         """The messages that wait for this person, in no order."""
         names = [column.name for column in _T]
-        rows = await self._reader.many(_WAITING, (tenant, connection_id, peer))
+        rows = await self._reader.many(_FOR_PERSON, (tenant, connection_id, peer))
         return [Turn(**dict(zip(names, row, strict=True))) for row in rows]
+
+    async def people(self, tenant: str, connection_id: str) -> frozenset[str]:
+        """Whom messages of a connection wait for."""
+        return frozenset(row[0] for row in await self._reader.many(_PEOPLE, (tenant, connection_id)))

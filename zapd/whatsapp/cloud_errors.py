@@ -10,7 +10,9 @@ import orjson
 from zapd.whatsapp.transport import PauseNewContacts, PauseSession, Permanent, RetryAt, SendError, TemplateRefused
 
 MAX_RETRY_AFTER = 3600.0  #: seconds; a longer hint is not believed
-TEMPLATE_PAUSE = 3 * 3600.0  #: seconds; Meta's first pause, its second one is longer and is told again
+#: Seconds of Meta's first pause of a template; the second one takes twice that, and the third time it is disabled
+#: (developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-pausing).
+TEMPLATE_PAUSE = 3 * 3600.0
 THROUGHPUT, PAIR_RATE = 130429, 131056  #: their waits grow with each hit, see `cloud_pace.py`
 
 

@@ -160,7 +160,7 @@ def _preferences(value: Json, field: str) -> list[Update]:
 
 
 def _template(value: Json, at: int) -> list[Update]:
-    """How a template is from now on. Pauses end by themselves; the second one is longer."""
+    """How a template is from now on. Pauses end by themselves; the second one takes 6 hours and not 3."""
     name, language = text_in(value, "message_template_name"), text_in(value, "message_template_language")
     state = (text_in(value, "event") or "").lower()
     if not (name and language and state):

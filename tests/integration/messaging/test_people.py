@@ -176,6 +176,7 @@ async def test_what_left_before_is_read_once_and_only_where_it_matters(world: Wo
 def restarts(world: World) -> None:
     """What the daemon keeps in memory only is gone."""
     world.turns._people.clear()
+    world.turns._in_sql.clear()
     world.turns._leaving.clear()
     world.pace._before_start = None
 
@@ -221,13 +222,31 @@ async def test_after_463_a_person_gets_messages_in_their_order(world: World, res
     assert [await run(world, each) for each in (first, second)] == [Done(), Done()]
 
 
-async def test_a_pair_rate_of_the_provider_holds_up_the_later_ones_too(world: World) -> None:
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_pair_rate_of_the_provider_holds_up_the_later_ones_too(world: World, restart: bool) -> None:
     await world.connect()
     world.wire.answers.append(RetryAt("131056", wait=4.0))
     first = await world.submit(to=PHONE)
     assert await run(world, first) == Snooze(4.0)
-    assert await sends(world) == waits(4.0)
+    if restart:
+        restarts(world)
+    second = await world.submit(to=PHONE)
+    assert await run(world, second) == waits(1.0 if restart else 4.0)  # the queue knows the time, SQL only the order
     assert await sends(world, "5511911112222") == Done()
+    world.clock.advance(5)
+    assert [await run(world, each) for each in (first, second)] == [Done()] * 2
+    assert await sends(world) == Done()
+
+
+async def test_of_more_people_than_are_remembered_those_who_wait_keep_their_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zapd.messaging.turns.MAX_PEOPLE", 1)
+    await world.connect()
+    world.wire.answers += [RetryAt("131056", wait=4.0)] * 2
+    assert await sends(world) == Snooze(4.0)
+    assert await sends(world, "5511911112222") == Snooze(4.0)
+    assert await sends(world) == waits(1.0)
 
 
 async def test_an_answer_does_not_wait_for_what_waits_until_new_people_may_be_written_to(world: World) -> None:
