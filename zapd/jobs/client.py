@@ -10,6 +10,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _BUFFERED = 1 << 16  # bytes in the kernel's way up to which a command is written without waiting
 
@@ -28,16 +29,36 @@ class _Quick(AbstractConnection):
         return [hiredis.pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health and asyncio.get_running_loop().time() > self.next_health_check:
+            await self.check_health()  # type: ignore[no-untyped-call]
         writer = self._writer
-        late = check_health and asyncio.get_running_loop().time() > self.next_health_check
-        if late or writer is None or not isinstance(command, list) or _is_stuck(writer.transport):
-            await super().send_packed_command(command, check_health)
-        else:
-            writer.writelines(command)  # should the connection be gone: the answer's reader finds out
+        if writer is None or writer.transport.is_closing():
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError("the server closed the connection")
+        writer.writelines(_pieces(command))  # should the connection be gone: the answer's reader finds out
+        if writer.transport.get_write_buffer_size() > _BUFFERED:
+            await self._drain(writer)
+
+    async def _drain(self, writer: asyncio.StreamWriter) -> None:
+        """redis-py uses `asyncio.wait_for`, which before Python 3.12 swallows a cancellation: the task lives on."""
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await writer.drain()
+        except BaseException as error:
+            await self.disconnect(nowait=True)  # part of the command may be under way, and its answer has no reader
+            if isinstance(error, TimeoutError):
+                raise RedisTimeoutError("the server does not read") from None
+            if isinstance(error, OSError):
+                raise RedisConnectionError(f"the connection broke while writing: {error}") from error
+            raise
 
 
-def _is_stuck(transport: asyncio.WriteTransport) -> bool:
-    return transport.is_closing() or transport.get_write_buffer_size() > _BUFFERED
+def _pieces(command: bytes | str | Iterable[bytes]) -> Iterable[bytes]:
+    if isinstance(command, str):
+        command = command.encode()
+    return [command] if isinstance(command, bytes) else command
 
 
 class _Tcp(_Quick, Connection):

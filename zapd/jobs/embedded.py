@@ -31,6 +31,7 @@ _LONGEST_PATH = 107  # bytes that the kernel takes for a Unix socket
 _LAST_WORDS = 300  # characters of its log that we repeat when it dies
 _START_WITHIN = 30.0  # seconds; loading a large append-only file takes time
 _STOP_WITHIN = 10.0  # seconds until a SIGTERM becomes a SIGKILL
+_ASK_EVERY = 0.01  # seconds between two questions to a server that starts
 _LOOK_EVERY = 0.25  # seconds between two looks at a server that is not our child
 _OPTIONS = {
     "--port": "0",
@@ -84,7 +85,7 @@ class EmbeddedRedis:
             if await self._ask_pid():
                 self._answered = True
                 return True
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_ASK_EVERY)
         return False
 
     async def run(self) -> None:
@@ -101,7 +102,7 @@ class EmbeddedRedis:
         """Stop it for good. The last thing to stop, because the others say goodbye to it."""
         self._stopping.set()
         # One that answers may not have been adopted yet: told too early, it would outlive us.
-        pid, self._pid = self._pid or await self._ask_pid(), None
+        pid, self._pid = self._pid or await self._ask_pid(loaded=False), None
         if pid is None or not _signal(pid, signal.SIGTERM):
             return
         if not await self._gone(pid, _STOP_WITHIN):
@@ -133,11 +134,10 @@ class EmbeddedRedis:
         self._pid = self._process.pid
         if self._stopping.is_set():  # stopped while it was starting
             _signal(self._process.pid, signal.SIGTERM)
-        answered = asyncio.create_task(self.ready(), name="redis:ready")
-        code = await self._process.wait()
-        was_up = answered.done() and answered.result()
-        answered.cancel()
-        await asyncio.gather(answered, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            answered = group.create_task(self._answers(self._process), name="redis:answers")
+            code = await self._process.wait()
+        was_up = answered.result()
         self._pid, self._answered = None, False
         if self._stopping.is_set():
             return
@@ -147,6 +147,15 @@ class EmbeddedRedis:
         if self._failed_starts == _SET_ASIDE_AFTER:
             await asyncio.to_thread(self._set_aside)
         await asyncio.sleep(_LOOK_EVERY * self._failed_starts)
+
+    async def _answers(self, process: asyncio.subprocess.Process) -> bool:
+        """True as soon as this child answers; False when it ended before."""
+        while process.returncode is None:
+            if await self._ask_pid() == process.pid:
+                self._answered = True
+                return True
+            await asyncio.sleep(_ASK_EVERY)
+        return False
 
     async def _spawn(self, lock: int) -> asyncio.subprocess.Process:
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
@@ -192,9 +201,12 @@ class EmbeddedRedis:
         if not self._stopping.is_set():
             self._pid, self._answered = None, False
 
-    async def _ask_pid(self) -> int | None:
+    async def _ask_pid(self, *, loaded: bool = True) -> int | None:
+        """The process that answers. While it loads its file, which it may yet die of, only without `loaded`."""
         client: Redis = connect(self.url, name="zapd:probe", connections=1, timeout=1.0)
         try:
+            if loaded:
+                await client.ping()
             return int((await client.info("server"))["process_id"])
         except (RedisError, OSError):
             return None

@@ -1,9 +1,7 @@
 """The event log: list, one event, and the live stream of server-sent events."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import orjson
 from aiohttp import web
@@ -11,7 +9,7 @@ from pydantic import AwareDatetime
 
 from zapd.errors import FieldError, InvalidInput, NotFound, Unavailable
 from zapd.model.webhook import Category, Event, wants
-from zapd.web import answers, bodies, own_events
+from zapd.web import answers, bodies, own_events, sse
 from zapd.web import dependencies as need
 from zapd.web.answers import EventAnswer, Json, Time, answer, at
 from zapd.web.auth import key_of, only_connection, visible
@@ -19,8 +17,6 @@ from zapd.web.pages import IdPage, Query, after_id, by_id, page, parsed_query
 
 MAX_VIEWERS = 50  #: streams at once in this daemon
 LOOK_EVERY = 0.5  #: seconds between looks at the table; the longest an event waits for its viewers
-HEARTBEAT_EVERY = 15.0  #: seconds of silence before a comment keeps proxies from closing the stream
-SLOW_VIEWER = 10.0  #: seconds a write may take before the stream is closed
 STREAM_PAGE = 200
 
 
@@ -134,9 +130,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         async for event in _events_after(request, seq):
             if event is None:
-                await asyncio.wait_for(response.write(b": still here\n\n"), SLOW_VIEWER)
+                await sse.write(response, sse.HEARTBEAT)
             elif (only is None or event.connection_id == only) and wants(types, event.type):
-                await asyncio.wait_for(response.write(_frame(event)), SLOW_VIEWER)
+                await sse.write(response, _frame(event))
     except (ConnectionError, TimeoutError, Unavailable):
         pass  # the viewer went away or does not read, or SQL is away; it resumes with Last-Event-ID
     finally:
@@ -167,16 +163,11 @@ async def _events_after(request: web.Request, seq: int) -> AsyncIterator[Event |
             seq, silent = event.seq, 0.0
             yield event
         if len(found) < STREAM_PAGE:
-            await _wait(draining, LOOK_EVERY)
+            await sse.pause(draining, LOOK_EVERY)
             silent += LOOK_EVERY
-        if silent >= HEARTBEAT_EVERY:
+        if silent >= sse.HEARTBEAT_EVERY:
             silent = 0.0
             yield None
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _frame(event: Event) -> bytes:

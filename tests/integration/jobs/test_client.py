@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, RedisError
 
 from zapd.jobs.claim import Ending
 from zapd.jobs.client import connect
@@ -28,6 +30,38 @@ async def test_canceled_calls_cost_no_connection_and_mix_up_no_answers(redis_url
         assert not [answer for answer in answers if isinstance(answer, Exception)]
     assert not client.connection_pool._in_use_connections
     await client.aclose()
+
+
+@pytest.mark.parametrize("lines", range(2, 6))
+async def test_a_call_that_is_canceled_as_its_server_dies_ends_all_the_same(tmp_path: Path, lines: int) -> None:
+    """redis-py waits for a write by `asyncio.wait_for`, which swallows a cancellation in Python 3.11."""
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(lines):
+            await reader.readline()
+            writer.write(b"+OK\r\n")
+        writer.transport.abort()
+        gone.set()
+
+    async def ask() -> None:
+        while True:  # as a loop that outlives an outage
+            with suppress(RedisError, OSError):
+                await client.ping()
+
+    server = await asyncio.start_unix_server(serve, tmp_path / "s")
+    client: Any = connect(f"unix://{tmp_path}/s", name="dying", connections=1)
+    for loop_turns in range(20):
+        gone.clear()
+        task = asyncio.create_task(ask())
+        await gone.wait()
+        for _ in range(loop_turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        assert task.cancelled(), f"after {loop_turns} turns of the loop"
+    await client.aclose()
+    server.close()
 
 
 async def test_a_caller_waits_for_a_free_connection_and_not_for_ever(redis_url: str) -> None:

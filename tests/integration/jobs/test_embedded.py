@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import eventually
-from tests.support.redis_server import embedded_binary
+from tests.support.redis_server import embedded_binary, missing, newer_binary
 from zapd.errors import ConfigError
 from zapd.jobs.client import connect
 from zapd.jobs.embedded import EmbeddedRedis, find_binary
@@ -161,6 +161,47 @@ async def test_files_that_cannot_be_loaded_are_moved_aside(start: Start, tmp_pat
     await start()
 
     assert len(list(directory.glob("redis-broken-*/appendonly.aof"))) == 1
+
+
+async def test_a_part_of_the_files_that_is_missing_costs_no_start(tmp_path: Path) -> None:
+    """A newer server keeps several files, and answers before it dies of one that is not there."""
+    binary = newer_binary()
+    if binary is None:
+        missing("a redis-server of version 7 or newer")
+    assert binary
+    server = EmbeddedRedis(directory=tmp_path / "s", binary=binary)
+    task = asyncio.create_task(server.run(), name="redis")
+    assert await server.ready()
+    await server.stop()
+    await task
+    for part in (tmp_path / "s").rglob("*.incr.aof"):
+        part.unlink()
+
+    server = EmbeddedRedis(directory=tmp_path / "s", binary=binary)
+    task = asyncio.create_task(server.run(), name="redis")
+    await eventually(lambda: server.child_up, within=20)
+    assert len(list((tmp_path / "s").glob("redis-broken-*/appendonlydir"))) == 1
+    await server.stop()
+    await task
+
+
+async def test_one_that_still_loads_its_file_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    loading = True
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readline():
+            words = [(await reader.readline(), await reader.readline())[1].strip() for _ in range(int(head[1:]))]
+            loaded = b"-LOADING Redis is loading the dataset in memory\r\n" if loading else b"+PONG\r\n"
+            said = {b"PING": loaded, b"INFO": b"$17\r\nprocess_id:12345\n\r\n"}
+            writer.write(said.get(words[0], b"+OK\r\n"))
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, tmp_path / "s" / "redis.sock"):
+        server = EmbeddedRedis(directory=tmp_path / "s", binary=embedded_binary())
+        assert not await server.ready(within=0.3)
+        loading = False
+        assert await server.ready()
 
 
 async def test_stop_before_start_and_twice_is_safe(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Regions that several viewers look at are read and rendered once a turn for all o
 viewer that comes back gets the regions as they are now.
 """
 
-import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,13 +14,12 @@ from aiohttp import web
 from zapd.errors import Unavailable, ZapdError
 from zapd.model.access import Scope
 from zapd.web import dependencies as need
+from zapd.web import sse
 from zapd.web.auth import key_of
 from zapd.web.dashboard import guard, render
 from zapd.web.dashboard.views import View
 
 EVERY = 1.0  #: seconds between two looks
-HEARTBEAT_EVERY = 15.0  #: seconds of silence before a comment shows both sides that the line stands
-SLOW_VIEWER = 10.0  #: seconds a write may take
 CHECKED_EVERY = 5.0  #: seconds between two looks whether the login is still good
 LIFE = 900.0  #: seconds; then the browser comes again
 MAX_VIEWERS = 50  #: pages open at once in this daemon
@@ -40,7 +38,7 @@ async def stream(request: web.Request, view: View) -> web.StreamResponse:
     try:
         await response.prepare(request)
         await _send_changes(request, response, view)
-        await _write(response, "event: bye\ndata: {}\n\n")
+        await sse.write(response, b"event: bye\ndata: {}\n\n")
     except (ConnectionError, TimeoutError):
         pass  # the viewer went away or does not read; it comes back for the whole of it
     finally:
@@ -63,13 +61,12 @@ async def _send_changes(request: web.Request, response: web.StreamResponse, view
             for name, markup in (await _regions(request, view)).items():
                 if sent.get(name) != markup:
                     sent[name], written = markup, now
-                    patch = orjson.dumps({"region": name, "markup": markup}).decode()
-                    await _write(response, f"event: patch\ndata: {patch}\n\n")
-        if now - written > HEARTBEAT_EVERY:
+                    patch = orjson.dumps({"region": name, "markup": markup})
+                    await sse.write(response, b"event: patch\ndata: %s\n\n" % patch)
+        if now - written > sse.HEARTBEAT_EVERY:
             written = now
-            await _write(response, ": still here\n\n")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(draining.wait(), EVERY)
+            await sse.write(response, sse.HEARTBEAT)
+        await sse.pause(draining, EVERY)
 
 
 async def _regions(request: web.Request, view: View) -> Regions:
@@ -81,7 +78,3 @@ async def _regions(request: web.Request, view: View) -> Regions:
 async def _rendered(request: web.Request, view: View, language: str) -> Regions:
     values = {**guard.rights(request), **await view.data(request)}
     return {name: render.rendered(f"regions/{name}.html", language, values) for name in view.regions}
-
-
-async def _write(response: web.StreamResponse, text: str) -> None:
-    await asyncio.wait_for(response.write(text.encode()), SLOW_VIEWER)
