@@ -20,7 +20,7 @@ from tests.support.readme import ROOT, Block, blocks, fits, section
 from tests.support.redis_server import missing
 
 ADDRESS = "127.0.0.1:8470"  #: README's; the test takes a free port instead
-BUILD_WITHIN = 300.0  #: seconds for `make run` with an empty cache and a slow index
+BUILD_WITHIN = 900.0  #: seconds for `make run` with an empty cache, a slow index and a busy machine
 OFFLINE = re.compile(r"No matching distribution|Could not find a version|NewConnectionError|name resolution")
 ASKS_ONLY = re.compile(r"^(?!.*( -d | send )).*", re.DOTALL)  #: commands that may be repeated until the answer fits
 
@@ -76,7 +76,7 @@ class Checkout:
         """Ctrl-C: the terminal sends it to make and to zapd alike."""
         assert self.make
         os.killpg(self.make.pid, signal.SIGINT)
-        await asyncio.wait_for(self.make.wait(), 40)
+        await asyncio.wait_for(self.make.wait(), 120)
 
     def processes(self) -> list[int]:
         """Whatever still runs in the checkout."""
@@ -133,5 +133,5 @@ async def try_out(checkout: Checkout, key: Block, step: Block) -> None:
         return fits(step.answer, said)
 
     with suppress(AssertionError):
-        await eventually(answered, within=10.0 if ASKS_ONLY.match(step.text) else 0.0, every=0.1)
+        await eventually(answered, within=60.0 if ASKS_ONLY.match(step.text) else 0.0, every=0.1)
     assert fits(step.answer, said), f"{step.text}\nprinted\n{said}\ninstead of\n{step.answer}"

@@ -6,6 +6,7 @@ from tests.integration.jobs.engine import QUEUE, Engine, done, ids, settings
 from tests.support import eventually
 from zapd.errors import NotFound
 from zapd.jobs.claim import Claimed
+from zapd.jobs.keys import key
 
 
 async def claim(engine: Engine, free: int = 10) -> list[Claimed]:
@@ -52,6 +53,11 @@ async def test_the_lowest_level_moves_though_all_above_it_have_waited_longer(eng
         await broker.finish(QUEUE, done(claimed))
 
     assert [sum(name.startswith(level) for name in starts) for level in ("9-", "5-", "1-")] == [140, 10, 10]
+    while claimed := (await broker.claim(QUEUE, 100)).jobs:
+        await broker.finish(QUEUE, done(claimed))
+    assert {b"credit", b"turn"} <= set(await engine.redis.hkeys(key(QUEUE, "meta")))
+    await broker.clean(QUEUE)
+    assert await engine.redis.hkeys(key(QUEUE, "meta")) == []  # an empty queue keeps nobody's turn
 
 
 async def aged(engine: Engine) -> bool:

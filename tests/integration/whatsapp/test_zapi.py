@@ -1,6 +1,5 @@
 """Z-API's transport against a fake server: what each kind becomes on the wire, pairing, trouble of the line."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +69,15 @@ class Rig:
 async def rig() -> AsyncIterator[Rig]:
     async with FakeZapi() as zapi, aiohttp.ClientSession() as http:
         built = Rig(zapi, http)
+        yield built
+        await built.transport.stop()
+
+
+@pytest.fixture
+async def patient() -> AsyncIterator[Rig]:
+    """Its codes live so long that a busy machine can use one in time."""
+    async with FakeZapi() as zapi, aiohttp.ClientSession() as http:
+        built = Rig(zapi, http, qr_life=1.0)
         yield built
         await built.transport.stop()
 
@@ -250,13 +258,13 @@ async def test_an_instance_that_lost_its_phone_ends_the_connection(up: Rig) -> N
     assert up.zapi.sent == []
 
 
-async def test_a_code_is_shown_until_it_was_scanned(rig: Rig) -> None:
-    rig.zapi.connected = False
-    await rig.start()
-    await eventually(lambda: len(rig.upside.codes) >= 2)
-    rig.zapi.connected = True
-    await eventually(lambda: rig.upside.states == [S.QR_PENDING, S.CONNECTED])
-    assert len({code.text for code in rig.upside.codes}) == len(rig.upside.codes)
+async def test_a_code_is_shown_until_it_was_scanned(patient: Rig) -> None:
+    patient.zapi.connected = False
+    await patient.start()
+    await eventually(lambda: len(patient.upside.codes) >= 2)
+    patient.zapi.connected = True
+    await eventually(lambda: patient.upside.states == [S.QR_PENDING, S.CONNECTED])
+    assert len({code.text for code in patient.upside.codes}) == len(patient.upside.codes)
 
 
 async def test_after_three_codes_that_nobody_scanned_it_stops_asking(rig: Rig) -> None:
@@ -267,16 +275,16 @@ async def test_after_three_codes_that_nobody_scanned_it_stops_asking(rig: Rig) -
     assert len(rig.upside.codes) <= 4
 
 
-async def test_a_code_to_type_gives_more_time(rig: Rig) -> None:
-    rig.zapi.connected = False
-    await rig.start()
-    await eventually(lambda: rig.upside.codes)
-    await rig.transport.pair(phone="5511999998888")
-    typed = [code for code in rig.upside.codes if code.typed]
+async def test_a_code_to_type_gives_more_time(patient: Rig) -> None:
+    patient.zapi.connected = False
+    await patient.start()
+    await eventually(lambda: patient.upside.codes)
+    await patient.transport.pair(phone="5511999998888")
+    typed = [code for code in patient.upside.codes if code.typed]
     assert [code.text for code in typed] == ["ABCD-1234"]
-    await asyncio.sleep(0.15)  # longer than three codes
-    rig.zapi.connected = True
-    await eventually(lambda: rig.upside.states[-1] is S.CONNECTED)
+    await eventually(lambda: len(patient.upside.codes) >= 6, within=30)  # by far more than the three to scan
+    patient.zapi.connected = True
+    await eventually(lambda: patient.upside.states[-1] is S.CONNECTED)
 
 
 async def test_logout_unlinks_the_phone(up: Rig) -> None:

@@ -32,6 +32,6 @@ if redis.call('HLEN', jobs) == 0 and left == void then -- else a claim has yet t
   end
   if #streams > 0 then redis.call('DEL', unpack(streams)) end
   redis.call('DEL', P .. 'lv', P .. 'a', P .. 'd', P .. 'gone')
-  redis.call('HDEL', P .. 'meta', 'void', 'credit', 'held', 'aside')
+  redis.call('HDEL', P .. 'meta', 'void', 'credit', 'turn', 'held', 'aside')
 end
 return {completed, #old}
