@@ -35,7 +35,7 @@ S = SessionState
 
 async def test_start_returns_at_once_and_tells_when_it_is_connected(network: Network) -> None:
     await asyncio.wait_for(
-        network.transport.start(on_state=network.upside.on_state, on_raw=network.upside.on_raw), timeout=0.1
+        network.transport.start(on_state=network.upside.on_state, on_raw=network.upside.on_raw), timeout=1.0
     )
     await eventually(lambda: network.upside.states[-1:] == [S.CONNECTED])
 

@@ -65,7 +65,7 @@ async def test_a_call_that_is_canceled_as_its_server_dies_ends_all_the_same(tmp_
 
 
 async def test_a_caller_waits_for_a_free_connection_and_not_for_ever(redis_url: str) -> None:
-    client = connect(redis_url, name="busy", connections=1, timeout=0.2)
+    client = connect(redis_url, name="busy", connections=1, timeout=1.0)
     pool: Any = client.connection_pool
     held = await pool.get_connection()
     waiting = asyncio.ensure_future(client.echo("x"))

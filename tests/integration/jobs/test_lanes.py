@@ -83,19 +83,19 @@ async def test_jobs_with_and_without_lane_share_the_slots(engine: Engine) -> Non
 
 
 async def test_a_lane_keeps_its_pace_over_daemons_and_the_claim_says_when(engine: Engine) -> None:
-    engine.configure(settings(lane_rate_per_minute=600, lane_burst=2, lane_cap=10))
+    engine.configure(settings(lane_rate_per_minute=30, lane_burst=2, lane_cap=10))
     await engine.broker.enqueue([engine.job(lane="x") for _ in range(6)])
     other = engine.another("b")
 
     burst = [*(await engine.broker.claim(QUEUE, 1)).jobs, *(await other.claim(QUEUE, 1)).jobs]
     none = await other.claim(QUEUE, 10)
-    third = await eventually(lambda: claim(engine), every=0.005)
+    third = await eventually(lambda: claim(engine), within=20)
     fourth = await engine.broker.claim(QUEUE, 10)
 
     assert len(burst) == 2
     assert none.jobs == []
     assert none.wait is not None
-    assert 0 < none.wait <= 0.1  # less of it is left on a loaded machine
+    assert 0 < none.wait <= 2  # less of it is left on a loaded machine
     assert len(third) == 1
     assert fourth.jobs == []
 

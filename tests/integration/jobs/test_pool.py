@@ -765,14 +765,14 @@ async def test_claims_that_came_back_with_an_old_state_of_redis_are_found(engine
     """A restored file says that we hold jobs which we ended long ago, or never got. Nobody else may take them."""
     handler = Recorder()
     dispatcher = await engine.dispatch(engine.pool(handler))
-    await eventually(lambda: dispatcher.turns > 0)
-    await asyncio.sleep(0.05)  # its first look is over
+    await turn(dispatcher)  # its first look is over
+    dispatcher.hold(True)
     await engine.broker.enqueue([engine.job(lane="l")])
     held = await engine.broker.claim(QUEUE, 1)  # behind the pool's back, as the same daemon
     assert len(held.jobs) == 1
     await engine.broker.enqueue([behind := engine.job(lane="l")])
-    dispatcher.wake(QUEUE)
-    await asyncio.sleep(0.05)
+    dispatcher.hold(False)
+    await turn(dispatcher)
     assert handler.seen == []
 
     dispatcher.doubt()

@@ -123,13 +123,13 @@ async def test_a_body_that_never_ends_runs_into_the_deadline() -> None:
         while True:
             writer.write(b".")
             await writer.drain()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)  # all of it would take ten seconds
 
-    async with raw_server(drip) as port, client_of(timeout=0.3) as client:
+    async with raw_server(drip) as port, client_of(timeout=1.0) as client:
         answer = await post(client, f"http://127.0.0.1:{port}/")
     assert failed(answer) == ("timeout", Owner.THEIRS)
     assert answer.status == 200
-    assert 280 <= answer.duration_ms < 1000
+    assert 950 <= answer.duration_ms < 5000
 
 
 async def test_no_answer_at_all_runs_into_the_deadline() -> None:
@@ -365,7 +365,7 @@ async def test_a_cancelled_attempt_closes_its_connection() -> None:
         attempt.cancel()
         with pytest.raises(asyncio.CancelledError):
             await attempt
-        await asyncio.wait_for(closed.wait(), 2)
+        await asyncio.wait_for(closed.wait(), 10)
 
 
 async def test_idle_connections_are_closed_after_a_while() -> None:
@@ -381,7 +381,7 @@ async def test_idle_connections_are_closed_after_a_while() -> None:
         idle = Idle(keep=0.05)
         connection = await converse(await reach(("127.0.0.1",), port), tls=None, name="x")
         idle.put(("", False, "x", port), connection)
-        await asyncio.wait_for(closed.wait(), 2)
+        await asyncio.wait_for(closed.wait(), 10)
         assert idle.take(("", False, "x", port)) is None
         await eventually(lambda: not connection.usable)
         idle.close()

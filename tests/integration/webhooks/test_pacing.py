@@ -17,7 +17,8 @@ from zapd.webhooks.pacing import BREAK_AFTER
 
 @pytest.fixture
 async def world(sqlite_url: str) -> AsyncIterator[World]:
-    async with world_on(sqlite_url, budget=20, timeout=0.2) as built:
+    # Long enough that nobody who answers on a busy machine is taken for silent.
+    async with world_on(sqlite_url, budget=20, timeout=1.0) as built:
         yield built
 
 

@@ -45,6 +45,6 @@ async def side() -> AsyncIterator[Network]:
     paired: Templates = await templates()
     with tempfile.TemporaryDirectory() as folder:
         async with world(Path(folder) / "web") as web:
-            phone = web.phone(send_within=1.0)
+            phone = web.phone(send_within=5.0)
             paired.give(phone)
             yield WebSide(web, phone)
