@@ -38,6 +38,12 @@ class DefinitionAnswer(TypedDict):
     updated_at: Time | None
 
 
+class VersionAnswer(DefinitionAnswer):
+    """One version; `active` is the one in force."""
+
+    active: int
+
+
 def shown(definition: Definition) -> dict[str, Any]:
     """A definition as clients see it."""
     return {

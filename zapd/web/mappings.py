@@ -1,6 +1,6 @@
 """Mappings: named transformations, in versions; a new version is tried on stored events before it is in force."""
 
-from typing import Any, cast
+from typing import Required, cast
 
 from aiohttp import web
 from typing_extensions import TypedDict
@@ -16,6 +16,14 @@ from zapd.web.definitions import handlers
 KIND = DefinitionKind.MAPPING
 
 
+class Difference(TypedDict, total=False):
+    """One place that is not the same; a side that is not there has no key."""
+
+    path: Required[str]
+    before: Json
+    after: Json
+
+
 class BacktestLine(TypedDict, total=False):
     """A stored event that does not come out the same: `changed`, with what differs, or `failed`, with why."""
 
@@ -23,7 +31,7 @@ class BacktestLine(TypedDict, total=False):
     type: str
     verdict: str
     error: str
-    diff: list[dict[str, Any]]
+    diff: list[Difference]
     out: Json
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -9,12 +10,20 @@ from pydantic.json_schema import models_json_schema
 from typing_extensions import TypedDict
 
 from zapd import __version__
+from zapd.web import openapi_definitions
+from zapd.web.openapi_refusals import COMPONENTS, refusals
+from zapd.web.openapi_schemas import JSON, inlined, ref, tidied, unnull, used
 from zapd.web.route import Route
 
-REF = "#/components/schemas/{model}"
-JSON = "application/json"
-PROBLEM = "application/problem+json"
 _PARAMETER = re.compile(r"{(\w+)}")
+_HEADERS = {
+    "Idempotency-Key": "The same key and body get the first answer again; another body gets 409.",
+    "Last-Event-ID": "The id of the last event that was seen: the stream goes on behind it.",
+    "X-Hub-Signature-256": "Meta's signature over the body, with the app secret.",
+}
+_RAW_UPLOAD = {
+    "application/octet-stream": {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
+}
 
 
 class Rule(TypedDict):
@@ -36,26 +45,37 @@ class Problem(TypedDict, total=False):
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The document. The same routes always give the same bytes."""
+    from zapd.web.examples import EXAMPLES  # noqa: PLC0415  # only whoever reads the document needs them
+
     adapters = {id(route.answer): TypeAdapter(route.answer) for route in routes if route.answer is not None}
     answers, schemas = TypeAdapter.json_schemas(
         [(key, "serialization", adapter) for key, adapter in adapters.items()]
         + [("problem", "serialization", TypeAdapter(Problem))],
-        ref_template=REF,
+        ref_template=ref("{model}")["$ref"],
     )
     bodies, body_schemas = models_json_schema(
-        [(route.body, "validation") for route in routes if route.body is not None], ref_template=REF
+        [(route.body, "validation") for route in routes if route.body is not None],
+        ref_template=ref("{model}")["$ref"],
     )
+    known = {**schemas.get("$defs", {}), **body_schemas.get("$defs", {})}
+    made: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         body = bodies[route.body, "validation"] if route.body is not None else None
         shown = answers[id(route.answer), "serialization"] if route.answer is not None else {}
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, body, shown)
+        if route.defines is not None:
+            body, shown = openapi_definitions.of(route, body, shown, known=known, made=made)
+        example = EXAMPLES.get(route.body, EXAMPLES.get((route.body, route.defines)))
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, body, shown, example)
     return {
         "openapi": "3.1.0",
         "info": {"title": "zapd", "version": __version__, "description": "WhatsApp messages, queues and webhooks."},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in dict.fromkeys(route.resource for route in routes)],
         "paths": paths,
         "components": {
-            "schemas": {**schemas.get("$defs", {}), **body_schemas.get("$defs", {})},
+            "schemas": used({name: tidied(schema) for name, schema in {**known, **made}.items()}, paths, COMPONENTS),
+            "responses": COMPONENTS,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
@@ -64,38 +84,63 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, body: dict[str, Any] | None, shown: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, body: dict[str, Any] | None, shown: dict[str, Any], example: Any) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": f"{route.resource}_{route.handler.__name__}",
         "tags": [route.resource],
-        "parameters": [*_path_parameters(route.path), *_query_parameters(route.query)],
+        "parameters": [
+            *_path_parameters(route.path),
+            *_query_parameters(route.query),
+            *map(_header_parameter, route.headers),
+        ],
         "responses": {
-            **{str(status): _response(route, shown) for status in (route.status, *route.also)},
-            "default": {
-                "description": "An error",
-                "content": {PROBLEM: {"schema": {"$ref": REF.format(model="Problem")}}},
-            },
+            **{str(status): _response(route, status, shown) for status in (route.status, *route.also)},
+            **refusals(route),
         },
         "security": [],
     }
     if route.scope is not None:
         operation["security"] = [{"bearer": []}, {"apiKey": []}]
         operation["description"] = f"Needs the scope `{route.scope}`."
-    if body is not None:
-        operation["requestBody"] = {"required": True, "content": {route.takes: {"schema": body}}}
+    content = _request_content(route, body, example)
+    if content:
+        operation["requestBody"] = {"required": bool(route.raw) or body_needed(route.body), "content": content}
     return operation
 
 
-def _response(route: Route, shown: dict[str, Any]) -> dict[str, Any]:
-    if route.status == 204:
-        return {"description": "Done"}
-    return {"description": "Done", "content": {route.media: {"schema": shown}}}
+def body_needed(model: type[BaseModel] | None) -> bool:
+    """Whether an empty body, which counts as `{}`, is refused."""
+    return model is not None and any(field.is_required() for field in model.model_fields.values())
+
+
+def _request_content(route: Route, body: dict[str, Any] | None, example: Any) -> dict[str, Any]:
+    if route.raw:
+        return {route.raw: {"schema": {}}}
+    if body is None:
+        return {}
+    if route.takes != JSON:
+        return {route.takes: {"schema": body}, **_RAW_UPLOAD}
+    return {JSON: {"schema": body} | ({"example": example} if example is not None else {})}
+
+
+def _response(route: Route, status: int, shown: dict[str, Any]) -> dict[str, Any]:
+    told = {"description": HTTPStatus(status).phrase}
+    if status == 204:
+        return told
+    return {**told, "content": {media: _content(media, shown) for media in (route.media, *route.also_as)}}
+
+
+def _content(media: str, shown: dict[str, Any]) -> dict[str, Any]:
+    if media == JSON:
+        return {"schema": shown}
+    text = media.startswith("text/") or media == "application/x-ndjson"
+    return {"schema": {"type": "string"} if text else {"type": "string", "contentMediaType": media}}
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in _PARAMETER.findall(path)
     ]
 
@@ -110,18 +155,17 @@ def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": name in schema.get("required", ()),
-            "schema": _inlined(field, definitions),
+            "schema": unnull(tidied(inlined(field, definitions))),
         }
         for name, field in schema["properties"].items()
     ]
 
 
-def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The schema with its references resolved: a parameter cannot bring definitions along."""
-    if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return definitions[schema["$ref"].rsplit("/", 1)[-1]]
-    return {name: _inlined(value, definitions) for name, value in schema.items()}
+def _header_parameter(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": _HEADERS[name],
+        "schema": {"type": "string"},
+    }

@@ -1,7 +1,7 @@
 """Own events: post one, see why a rule took it or not, replay, process and retry by hand; and the actions of events."""
 
 import hashlib
-from typing import Any
+from typing import NotRequired
 
 from aiohttp import web
 from typing_extensions import TypedDict
@@ -34,15 +34,33 @@ class PostedEvent(TypedDict):
     listeners: list[ListenerResult]
 
 
+class ReplayAction(TypedDict):
+    """One thing that would be done."""
+
+    route: str
+    kind: str
+    place: str
+
+
+class ReplayLine(TypedDict):
+    """What today's rules would do with an event."""
+
+    event_id: str
+    type: str
+    routes: list[str]
+    actions: list[ReplayAction]
+    errors: list[str]
+
+
 class ReplayAnswer(TypedDict):
     """A replay that began (`replay`), or what it would do (`data`)."""
 
     replay: str | None
     events: int | None
-    data: list[dict[str, Any]]
+    data: list[ReplayLine]
 
 
-class ProcessedAnswer(TypedDict):
+class ProcessedEvents(TypedDict):
     """Events that went through the rules, and the actions that came of it."""
 
     processed: int
@@ -56,6 +74,26 @@ class RetriedFailed(TypedDict):
     actions: int
 
 
+class WhyAction(TypedDict):
+    """One action of a rule. With `action_id`, where to (`place`) and `error` once it was made."""
+
+    kind: str
+    matched: bool
+    because: str
+    action_id: NotRequired[str]
+    place: NotRequired[str]
+    error: NotRequired[str]
+
+
+class WhyRoute(TypedDict):
+    """One rule. `actions` when it matched."""
+
+    route: str
+    matched: bool
+    because: str
+    actions: NotRequired[list[WhyAction]]
+
+
 class WhyAnswer(TypedDict):
     """Each rule that an event met: matched, or not, and because of what."""
 
@@ -66,7 +104,7 @@ class WhyAnswer(TypedDict):
     cause: str | None
     error: str | None
     mapping: Json
-    routes: list[dict[str, Any]]
+    routes: list[WhyRoute]
     listeners: list[str]
     endpoints: int
 

@@ -24,10 +24,15 @@ class Route:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     takes: str = "application/json"  #: the media type of the body
+    raw: str = ""  #: the media type of a body that is kept as it came
     answer: Any = None  #: a TypedDict; None: see `media`
     status: int = 200
     also: tuple[int, ...] = ()  #: other statuses with the same answer
     media: str = "application/json"  #: of the answer
+    also_as: tuple[str, ...] = ()  #: other media types of it, as `Accept` asks
+    defines: type[BaseModel] | None = None  #: a definition whose fields the body changes and the answer shows
+    headers: tuple[str, ...] = ()  #: request headers that this route looks at
+    conflicts: bool = False  #: a GET that may answer 409; what changes something always may
     accepts: str = ""  #: the kind of work that is kept when it answers 2xx: its time is measured apart
     operator: bool = False  #: for the default tenant only: it touches or shows what belongs to all tenants
     any_query: bool = False  #: others decide how they call it: providers, probes, browsers

@@ -12,20 +12,32 @@ from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer, at
 from zapd.web.auth import key_of
 from zapd.web.definitions import handlers
+from zapd.web.hub import DefinitionAnswer
 
 KIND = DefinitionKind.TARGET
 
 
 class TargetHealth(TypedDict):
-    """How a target is doing, as this daemon saw it since its start."""
+    """How a target is doing, as this daemon saw it since its start. `open`: nobody calls it until it had its rest."""
 
-    ok: bool
     open: bool
     calls: int
     failures: int
     last_ok_at: Time | None
     last_error: str | None
     last_error_at: Time | None
+
+
+class DefinitionWithHealth(DefinitionAnswer):
+    """A target, and how it is doing."""
+
+    health: TargetHealth
+
+
+class CheckAnswer(TargetHealth):
+    """Whether its health path answered just now."""
+
+    ok: bool
 
 
 async def check(request: web.Request) -> web.Response:

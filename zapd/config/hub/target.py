@@ -69,7 +69,7 @@ class TargetSpec(Spec):
     auth: Auth = NoAuth()
     headers: dict[HeaderName, HeaderValue] = Field(default={}, max_length=20)
     timeout: Annotated[Duration, Field(gt=0, le=60), WithJsonSchema(TIME)] = Field(default="15s", validate_default=True)
-    rate: Pace = None
+    rate: Pace = Field(default="", validate_default=True)
     concurrency: Annotated[int, Field(ge=1, le=100)] = 4
     health: Short = ""
     breaker_failures: Annotated[int, Field(ge=1, le=1_000)] = 5

@@ -45,13 +45,31 @@ def _minute(clock: str) -> int:
     return int(clock[:2]) * 60 + int(clock[3:])
 
 
+def _of(transport: str, *names: str, **schema: Any) -> dict[str, Any]:
+    return {name: {"type": "string", **schema, "description": f"{transport} only"} for name in names}
+
+
+#: For the OpenAPI document: what each transport takes beside the fields of all. The transports check their own.
+_OF_TRANSPORTS = {
+    **_of("cloud", "phone_number_id", "waba_id", "access_token", "app_secret", "verify_token"),
+    **_of("cloud", "enforce_window", type="boolean"),
+    **_of("zapi", "instance_id", "instance_token", "client_token", "webhook_secret"),
+    **_of("web", "phone"),
+    **_of("sandbox", "latency", "pair_after", type=["number", "string"]),
+    **_of("sandbox", "auto_reply", type="boolean"),
+    **_of("sandbox", "contacts", type="array", items={"x-schema": "SandboxContact"}),
+    **_of("sandbox", "faults", type="array", items={"x-schema": "Fault"}),
+}
+
+
+def _with_transports(schema: dict[str, Any]) -> None:
+    schema["properties"].update(_OF_TRANSPORTS)
+
+
 class ConnectionConfig(BaseModel):
-    """What every transport may be told, beside the transport's own settings.
+    """What every transport may be told, beside the transport's own settings."""
 
-    cloud: `phone_number_id waba_id access_token app_secret verify_token`. The transport checks its own.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, json_schema_extra=_with_transports)
 
     rate_per_minute: int | None = Field(default=None, ge=1, le=100_000)
     on_ambiguous: OnAmbiguous | None = Field(default=None, strict=False)

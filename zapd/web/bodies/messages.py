@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from zapd.web.bodies.body import Body, Id, Moment, Payload, Priority
 
@@ -31,7 +31,9 @@ class Typing(Body):
 class SendBulk(Body):
     """Messages to send; each is checked by itself, as a `SendMessage`."""
 
-    messages: list[Any] = Field(min_length=1, max_length=MAX_BULK)
+    messages: list[Annotated[Any, WithJsonSchema({"x-schema": "SendMessage"})]] = Field(
+        min_length=1, max_length=MAX_BULK
+    )
 
 
 class UploadFile(Body):

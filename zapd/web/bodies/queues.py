@@ -1,10 +1,25 @@
 """Queues as a whole."""
 
-from typing import Any
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from zapd.web.bodies.body import ONE_LINE, Body, Id
+
+# Their bounds are the configuration's, checked where the file's values and these come together.
+Span = Annotated[str | None, Field(description='such as "30s", "5m" or "2h"')]
+Speed = Annotated[str | None, Field(description='such as "10/s"; "" for no limit')]
+
+
+class TenantLimits(TypedDict, total=False):
+    """Limits of one tenant over all queues."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc]  # pydantic reads it
+
+    rate: Speed
+    burst: int | None
+    max_in_flight: int | None
 
 
 class PauseQueue(Body):
@@ -16,20 +31,20 @@ class PauseQueue(Body):
 class ChangeQueue(Body):
     """Limits from now on, written as in the configuration; `null` takes the file's value again."""
 
-    priority: Any = None
-    concurrency: Any = None
-    max_concurrency: Any = None
-    clear_within: Any = None
-    attempts: Any = None
-    backoff: Any = None
-    backoff_factor: Any = None
-    timeout: Any = None
-    rate: Any = None
-    burst: Any = None
-    max_in_flight: Any = None
-    lane_cap: Any = None
-    lane_rate: Any = None
-    lane_burst: Any = None
+    priority: int | None = None
+    concurrency: int | None = None
+    max_concurrency: int | None = None
+    clear_within: Span = None
+    attempts: int | None = None
+    backoff: Span = None
+    backoff_factor: float | None = None
+    timeout: Span = None
+    rate: Speed = None
+    burst: int | None = None
+    max_in_flight: int | None = None
+    lane_cap: int | None = None
+    lane_rate: Speed = None
+    lane_burst: int | None = None
 
 
 class ChangeQueues(Body):
@@ -38,13 +53,13 @@ class ChangeQueues(Body):
     `max_in_flight` is of each daemon, the others hold over all of them.
     """
 
-    max_in_flight: Any = None
-    rate: Any = None
-    burst: Any = None
-    tenant_rate: Any = None
-    tenant_burst: Any = None
-    tenant_max_in_flight: Any = None
-    tenants: dict[Id, dict[str, Any] | None] | None = None
+    max_in_flight: int | None = None
+    rate: Speed = None
+    burst: int | None = None
+    tenant_rate: Speed = None
+    tenant_burst: int | None = None
+    tenant_max_in_flight: int | None = None
+    tenants: dict[Id, TenantLimits | None] | None = None
 
 
 class CleanQueues(Body):

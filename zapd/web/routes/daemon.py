@@ -15,7 +15,7 @@ METRICS = "/metrics"  #: the one route whose scope depends on where zapd listens
 DAEMON: tuple[Route, ...] = (
     Route("GET", "/health", system.health, None, answer=system.HealthAnswer, also=(503,), any_query=True),
     Route("GET", "/ready", system.ready, None, answer=system.ReadyAnswer, also=(503,), any_query=True),
-    Route("GET", "/status", system.status, READ, answer=dict[str, Any], operator=True),
+    Route("GET", "/status", system.status, READ, answer=system.StatusAnswer, operator=True),
     Route("GET", METRICS, system.metrics, READ, media="text/plain", operator=True, any_query=True),
     Route("GET", "/openapi.json", docs.openapi_json, None, answer=dict[str, Any]),
     Route("GET", "/docs", docs.page, None, media="text/html", any_query=True),

@@ -1,5 +1,7 @@
 """The event hub."""
 
+from typing import Any
+
 from pydantic import BaseModel
 
 from zapd.model.access import Scope
@@ -13,13 +15,13 @@ ONE, CHANGE = hub.DefinitionAnswer, bodies.ChangeDefinition
 LIST = Page[hub.DefinitionAnswer]
 
 
-def _five(path: str, five: Handlers, model: type[BaseModel]) -> tuple[Route, ...]:
+def _five(path: str, five: Handlers, model: type[BaseModel], shown: Any = ONE) -> tuple[Route, ...]:
     one = path + "/{name}"
     return (
-        Route("POST", path, five.create, SETTINGS, body=model, answer=ONE, status=201),
-        Route("GET", path, five.index, READ, query=hub.DefinitionsQuery, answer=LIST),
-        Route("GET", one, five.show, READ, answer=ONE),
-        Route("PATCH", one, five.update, SETTINGS, body=CHANGE, answer=ONE),
+        Route("POST", path, five.create, SETTINGS, body=model, answer=ONE, status=201, defines=model),
+        Route("GET", path, five.index, READ, query=hub.DefinitionsQuery, answer=LIST, defines=model),
+        Route("GET", one, five.show, READ, answer=shown, defines=model),
+        Route("PATCH", one, five.update, SETTINGS, body=CHANGE, answer=hub.VersionAnswer, defines=model),
         Route("DELETE", one, five.delete, SETTINGS, status=204),
     )
 
@@ -31,6 +33,7 @@ HUB: tuple[Route, ...] = (
         "/hooks/{source}",
         inbound.receive,
         None,
+        raw="*/*",
         answer=inbound.TakenAnswer,
         status=202,
         accepts="hook",
@@ -43,6 +46,7 @@ HUB: tuple[Route, ...] = (
         own_events.post,
         SEND,
         body=bodies.PostEvent,
+        headers=("Idempotency-Key",),
         answer=own_events.PostedEvent,
         status=202,
         also=(200,),  # with `sync`
@@ -64,7 +68,7 @@ HUB: tuple[Route, ...] = (
         own_events.process,
         CONTROL,
         body=bodies.HowMany,
-        answer=own_events.ProcessedAnswer,
+        answer=own_events.ProcessedEvents,
     ),
     Route(
         "POST",
@@ -108,9 +112,32 @@ HUB: tuple[Route, ...] = (
     # through
     *_five("/sources", definitions.SOURCES, bodies.CreateSource),
     *_five("/mappings", mappings.FIVE, bodies.CreateMapping),
-    Route("GET", "/mappings/{name}/versions", mappings.versions, READ, answer=LIST),
-    Route("POST", "/mappings/{name}/versions", mappings.draft, SETTINGS, body=CHANGE, answer=ONE, status=200),
-    Route("POST", "/mappings/{name}/activate", mappings.activate, SETTINGS, body=bodies.ActivateVersion, answer=ONE),
+    Route(
+        "GET",
+        "/mappings/{name}/versions",
+        mappings.versions,
+        READ,
+        answer=Page[hub.VersionAnswer],
+        defines=bodies.CreateMapping,
+    ),
+    Route(
+        "POST",
+        "/mappings/{name}/versions",
+        mappings.draft,
+        SETTINGS,
+        body=CHANGE,
+        answer=hub.VersionAnswer,
+        defines=bodies.CreateMapping,
+    ),
+    Route(
+        "POST",
+        "/mappings/{name}/activate",
+        mappings.activate,
+        SETTINGS,
+        body=bodies.ActivateVersion,
+        answer=ONE,
+        defines=bodies.CreateMapping,
+    ),
     Route(
         "POST",
         "/mappings/{name}/backtest",
@@ -120,8 +147,8 @@ HUB: tuple[Route, ...] = (
         answer=mappings.BacktestAnswer,
     ),
     *_five("/routes", definitions.ROUTES, bodies.CreateRoute),
-    *_five("/targets", targets.FIVE, bodies.CreateTarget),
-    Route("POST", "/targets/{name}/check", targets.check, CONTROL, answer=targets.TargetHealth),
+    *_five("/targets", targets.FIVE, bodies.CreateTarget, targets.DefinitionWithHealth),
+    Route("POST", "/targets/{name}/check", targets.check, CONTROL, answer=targets.CheckAnswer),
     *_five("/syncs", syncs.FIVE, bodies.CreateSync),
     Route("POST", "/syncs/{name}/start", syncs.start, CONTROL, answer=syncs.SyncStarted, status=202),
     Route("GET", "/syncs/{name}/run", syncs.status, READ, answer=syncs.SyncRun),

@@ -16,7 +16,16 @@ READ, CONTROL, SETTINGS = Scope.READ, Scope.CONTROL, Scope.SETTINGS
 WEBHOOKS: tuple[Route, ...] = (
     Route("GET", "/events", events.index, READ, query=events.EventsQuery, answer=Page[answers.EventAnswer], bound=True),
     Route("GET", "/events/{id}", events.show, READ, answer=events.EventWhole, bound=True),
-    Route("GET", "/stream", events.stream, READ, query=events.StreamQuery, media="text/event-stream", bound=True),
+    Route(
+        "GET",
+        "/stream",
+        events.stream,
+        READ,
+        query=events.StreamQuery,
+        headers=("Last-Event-ID",),
+        media="text/event-stream",
+        bound=True,
+    ),
     Route(
         "POST",
         "/endpoints",
