@@ -131,7 +131,7 @@ async def test_what_nobody_ended_stops_counting_by_itself(two: Engine) -> None:
 
 
 async def test_a_tenants_rate_is_over_all_queues_and_burns_no_attempt(two: Engine) -> None:
-    two.broker.limit_all(rated(600, burst=3))  # one each 100 ms after three
+    two.broker.limit_all(rated(60, burst=3))  # one each second after three
     await add(two, 4, tenant="acme", lane="a")
     await add(two, 4, tenant="acme", queue=OTHER)
     await add(two, 4, tenant="zeta", queue=OTHER)
@@ -144,20 +144,21 @@ async def test_a_tenants_rate_is_over_all_queues_and_burns_no_attempt(two: Engin
     blocked = await two.broker.claim(QUEUE, 5)
     assert blocked.jobs == []
     assert blocked.wait is not None
-    assert 0.0 < blocked.wait <= 0.1
+    assert 0.0 < blocked.wait <= 1.0
     assert not blocked.capped
     while len(found) < 4:
         for each in await claim(two.broker):
             found.append(each)
             await two.broker.finish(QUEUE, done([each]))
-    assert time.monotonic() - begun > 0.25
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - begun > 2.5
     assert [each.job.attempt for each in found] == [1] * 4
     assert ids(found) == sorted(ids(found))
 
 
 async def test_the_rate_over_all_queues_stops_all_but_those_that_are_left_out(server: RedisServer) -> None:
     engine = Engine(server.url, queue_settings(), queue_settings(OTHER), queue_settings("close", shared=False))
-    engine.broker.limit_all(SharedLimits(rate_per_minute=60, burst=2))
+    engine.broker.limit_all(SharedLimits(rate_per_minute=6, burst=2))
     for queue in (QUEUE, OTHER, "close"):
         await add(engine, 3, queue=queue)
 
@@ -165,7 +166,7 @@ async def test_the_rate_over_all_queues_stops_all_but_those_that_are_left_out(se
     shut = await engine.broker.claim(OTHER, 5)
     assert (shut.jobs, shut.shut) == ([], True)
     assert shut.wait is not None
-    assert 0.5 < shut.wait <= 1.0
+    assert 5.0 < shut.wait <= 10.0
     assert len(await claim(engine.broker, queue="close")) == 3
     await engine.close()
 
