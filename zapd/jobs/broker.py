@@ -146,6 +146,7 @@ class Broker:
         if not self._shared.applies(queue):
             answer: list[Any] = await self._call("claim", queue, *args)
             return answer
+        await self._shared.count_running(self._call, self.consumer)
         known = await self._call("claim", queue, *args, *self._shared.args(queue), shared=True)
         if known is None:  # it gave nothing: Redis does not know the tenants' own limits yet, or any more
             await self._call("own", queue, *self._shared.own(), shared=True)

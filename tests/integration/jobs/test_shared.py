@@ -130,6 +130,21 @@ async def test_what_nobody_ended_stops_counting_by_itself(two: Engine) -> None:
     assert len(await claim(two.broker)) == 1
 
 
+async def test_what_runs_already_counts_in_a_limit_that_is_new(two: Engine) -> None:
+    """An operator who sets one sees a tenant in trouble now, with its jobs under way."""
+    await add(two, 3, tenant="acme")
+    await add(two, 3, tenant="acme", queue=OTHER)
+    await add(two, 3, tenant="zeta", queue=OTHER)
+    before = [*await claim(two.broker, 2), *(others := await claim(two.broker, 1, OTHER))]
+    two.broker.limit_all(capped(4, zeta=TenantLimits(max_in_flight=1)))
+
+    assert tenants(await claim(two.broker, queue=OTHER)) == {"acme": 1, "zeta": 1}
+    assert await claim(two.broker) == []
+    assert tenants(before) == {"acme": 3}
+    await two.broker.finish(OTHER, done(others))
+    assert tenants(await claim(two.broker)) == {"acme": 1}
+
+
 async def test_a_tenants_rate_is_over_all_queues_and_burns_no_attempt(two: Engine) -> None:
     two.broker.limit_all(rated(60, burst=3))  # one each second after three
     await add(two, 4, tenant="acme", lane="a")
