@@ -173,6 +173,7 @@ class Cluster:
 
     async def _add(self, kind: str, lane: str, delay: float) -> str:
         job_id = f"job_{next(self._numbers):07d}"
+        self.witness.tell("attempt", job_id)  # before what it says is reckoned: nothing may start too early after this
         now = time.time_ns() // 1_000_000
         due = now + round(delay * 1000) if delay else 0
         job = Job(id=job_id, queue=QUEUE, payload=b"{}", priority=5, created_at=now, kind=kind, lane=lane, due_at=due)
@@ -180,7 +181,6 @@ class Cluster:
             self.failing.add(job_id)
         if lane:
             self.lanes[lane].append(job_id)
-        self.witness.tell("attempt", job_id)
         while True:
             try:
                 await self.broker.enqueue([job])

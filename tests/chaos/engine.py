@@ -297,7 +297,7 @@ async def skewed_clocks(cluster: Cluster) -> None:
     failing = await cluster.add(20, "fail")
     await cluster.healed()
     found = cluster.jobs()
-    early = [job_id for job_id in delayed if found[job_id].starts[0].at - (found[job_id].acked or 0) < 1.9]
+    early = [job_id for job_id in delayed if found[job_id].starts[0].at - found[job_id].asked < 1.9]
     assert not early, f"{len(early)} delayed jobs ran early"
     for job_id in failing:
         first, second = found[job_id].starts
@@ -316,7 +316,7 @@ async def jumping_clocks(cluster: Cluster) -> None:
         await asyncio.sleep(0.8)
     await cluster.healed()
     found = cluster.jobs()
-    early = [job_id for job_id in delayed if found[job_id].starts[0].at - (found[job_id].acked or 0) < 5.9]
+    early = [job_id for job_id in delayed if found[job_id].starts[0].at - found[job_id].asked < 5.9]
     assert not early, f"{len(early)} delayed jobs ran early"
     assert cluster.number("reclaimed") == 0
 

@@ -26,6 +26,7 @@ class Fact:
 class Life:
     """What the facts say of one job. Times in seconds; `over`: its end was accepted by Redis."""
 
+    asked: float = 0.0
     acked: float | None = None
     canceled: bool = False
     starts: list[Fact] = field(default_factory=list)
@@ -35,6 +36,8 @@ class Life:
 
     def learn(self, fact: Fact) -> None:
         match fact.what:
+            case "attempt":
+                self.asked = fact.at
             case "ack":
                 self.acked = fact.at
             case "canceled":

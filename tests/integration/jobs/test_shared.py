@@ -415,6 +415,8 @@ class _World:
         queue, claimed = self.held.pop(at % len(self.held))
         job = claimed.job
         assert await self.broker.finish(queue, ended([claimed], ending, 0, "why")) == [True]
+        if ending is Ending.RETRY:
+            await asyncio.sleep(0.002)  # what is due "now" has the next whole millisecond; until then others may pass
         if ending in (Ending.DONE, Ending.DEAD):
             self.live.discard(job.id)
             if job.lane:
