@@ -122,6 +122,11 @@ class ConnectionStore:
         query = sa.select(connections).where(_C.tenant == tenant).order_by(_C.id).limit(limit)
         return await self._fetch(query if after is None else query.where(_C.id > after))
 
+    async def not_closed(self, tenant: str, limit: int) -> list[Connection]:
+        """The first ones by id that are not closed for good."""
+        query = sa.select(connections).where(_C.tenant == tenant, _C.state != SessionState.CLOSED.value)
+        return await self._fetch(query.order_by(_C.id).limit(limit))
+
     async def wanted(self) -> list[Connection]:
         """The connections of all tenants that should be connected."""
         return await self._fetch(

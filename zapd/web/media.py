@@ -79,11 +79,18 @@ async def content(request: web.Request) -> web.StreamResponse:
     media_id = request.match_info["id"]
     tenant = request.app[need.MEDIA_LINKS].check(media_id, request.query)
     item = await request.app[need.MEDIA_ROWS].get(tenant, media_id)
-    if item is None or item.state is not MediaState.READY or item.sha256 is None:
-        raise NotFound(f"file {media_id} is {item.state if item else 'not there'}")
+    if item is None:
+        raise NotFound(f"file {media_id} is not there")
+    return served(request, item)
+
+
+def served(request: web.Request, item: Media) -> web.FileResponse:
+    """The bytes of a file. Raises NotFound while they are not here."""
+    if item.state is not MediaState.READY or item.sha256 is None:
+        raise NotFound(f"file {item.id} is {item.state}")
     path = request.app[need.MEDIA_PATH](item.sha256)
     if not path.is_file():
-        raise NotFound(f"the content of file {media_id} is not here")
+        raise NotFound(f"the content of file {item.id} is not here")
     return web.FileResponse(path, headers=_headers(item))
 
 

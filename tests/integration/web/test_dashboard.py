@@ -72,6 +72,14 @@ async def test_a_login_leads_to_no_other_place(visitor: Visitor, daemon: Daemon,
     assert (status, location) == (303, "/dashboard")
 
 
+async def test_a_key_that_may_not_read_is_told_so_at_the_login(visitor: Visitor, daemon: Daemon) -> None:
+    token, _ = await key_with(daemon, "send")
+    status, text, _ = await visitor.post("/dashboard/login", {"key": token})
+    assert status == 403
+    assert "may not read" in text
+    assert (await visitor.get("/dashboard"))[0] == 303
+
+
 async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(visitor: Visitor, daemon: Daemon) -> None:
     async with visitor.http.post(
         daemon.url + "/dashboard/login", data={"key": daemon.key}, allow_redirects=False
@@ -127,6 +135,36 @@ async def test_after_logging_out_the_cookie_opens_nothing(visitor: Visitor, daem
     cookie = next(iter(visitor.http.cookie_jar)).value
     await visitor.post("/dashboard/logout", {"form_token": await visitor.token()})
     assert (await visitor.get("/dashboard", Cookie=f"zapd-login={cookie}"))[0] == 303
+
+
+async def test_closed_connections_do_not_take_the_place_of_open_ones(visitor: Visitor, daemon: Daemon) -> None:
+    await daemon.connect(id="aaa-closed", label="Was here")
+    await daemon.call("DELETE", "/connections/aaa-closed")
+    await daemon.connect(id="zzz-open", label="Is here")
+    await eventually(lambda: _is(daemon, "aaa-closed", "closed"))
+    await visitor.log_in(daemon.key)
+    text = (await visitor.get("/dashboard/connections"))[1]
+    assert "Is here" in text
+    assert "Was here" not in text
+
+
+async def test_a_file_is_shown_to_whoever_may_see_its_message(
+    visitor: Visitor, daemon: Daemon, connection: str
+) -> None:
+    _, file = await daemon.call("POST", "/media", b"%PDF-1.4 a", headers={"Content-Type": "application/pdf"})
+    sent = {"to": "5511988887777", "type": "document", "payload": {"media_id": file["id"], "filename": "a.pdf"}}
+    _, message = await daemon.call("POST", f"/connections/{connection}/send", sent)
+    path = f"/dashboard/connections/{connection}/messages/{message['id']}/file"
+    assert (await visitor.get(path))[0] == 303
+    token, _ = await key_with(daemon, "read", connection_id=connection)
+    await visitor.log_in(token)
+    assert (await visitor.get(path))[:2] == (200, "%PDF-1.4 a")
+    assert "a.pdf" in (await visitor.get(f"/dashboard/connections/{connection}/conversations/5511988887777"))[1]
+    other = await daemon.connect(id="other-files")
+    token, _ = await key_with(daemon, "read", connection_id=other["id"])
+    await visitor.log_in(token)
+    assert (await visitor.get(path))[0] == 404
+    assert (await visitor.get(path.replace(connection, other["id"])))[0] == 404
 
 
 async def test_a_form_sent_twice_is_one_message(visitor: Visitor, daemon: Daemon, connection: str) -> None:

@@ -71,7 +71,7 @@ async def _send_changes(request: web.Request, response: web.StreamResponse, view
 
 async def _regions(request: web.Request, view: View) -> Regions:
     key, language = key_of(request), render.language_of(request)
-    who = (request.path, language, key.tenant, key.scopes, key.connection_id)
+    who = (request.path_qs, language, key.tenant, key.scopes, key.connection_id)
     return await request.app[need.TURNS].once(who, lambda: _rendered(request, view, language))
 
 

@@ -7,7 +7,8 @@ from importlib import resources
 from aiohttp import web
 
 from zapd.errors import Conflict, NotFound, Unauthorized
-from zapd.web import connections
+from zapd.model.access import Scope
+from zapd.web import connections, media
 from zapd.web import dependencies as need
 from zapd.web.auth import key_of
 from zapd.web.dashboard import guard, live, render, views, words
@@ -37,6 +38,9 @@ async def log_in(request: web.Request) -> web.StreamResponse:
     except PaceExceeded:
         problem = "Too many wrong keys. Try again in a minute."
         return render.page(request, "login.html", {"problem": problem, "next": target}, 429)
+    if not key.allows(Scope.READ):
+        problem = "This key may not read, which every page here needs."
+        return render.page(request, "login.html", {"problem": problem, "next": target}, 403)
     await request.app[need.AUDIT].logged_in(key, request.app[need.ACCESS].address_of(request))
     answer = web.Response(status=303, headers={"Location": target, **render.HEADERS})
     answer.set_cookie(
@@ -114,6 +118,16 @@ async def code(request: web.Request) -> web.Response:
 async def conversation(request: web.Request) -> web.StreamResponse:
     """One conversation."""
     return await _shown(request, views.CONVERSATION)
+
+
+async def file(request: web.Request) -> web.StreamResponse:
+    """The file that a message carries."""
+    connection, message_id = await connections.existing(request), request.match_info["message"]
+    message = await request.app[need.MESSAGES].get(connection.tenant, message_id)
+    item = await views.file_of(request, message) if message and message.connection_id == connection.id else None
+    if item is None:
+        raise NotFound(f"there is no file of message {message_id}")
+    return media.served(request, item)
 
 
 async def all_queues(request: web.Request) -> web.StreamResponse:

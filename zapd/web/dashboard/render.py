@@ -1,7 +1,7 @@
 """Templates to answers: the language, the headers, the filters that templates use."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -71,7 +71,8 @@ def _environment(language: str) -> Any:
     )
     translate = words.translator(language)
     environment.globals.update(_=translate, language=language, languages=words.LANGUAGES)
-    environment.filters.update(iso=iso, phone=phone, excerpt=excerpt, ticks=ticks, fingerprint=fingerprint)
+    environment.filters.update(iso=iso, phone=phone, ticks=ticks, fingerprint=fingerprint)
+    environment.filters["excerpt"] = lambda message: excerpt(message, translate)
     environment.filters["said"] = lambda word: translate(str(word).replace("_", " "))
     environment.tests["outbound"] = lambda message: message.direction is Direction.OUTBOUND
     return environment
@@ -100,14 +101,15 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def excerpt(message: Message) -> str:
+def excerpt(message: Message, translate: Callable[[str], str]) -> str:
     """What a person reads of a message; of kinds without words, their name."""
+    kind = f"[{translate(message.type)}]"
     try:
         payload = orjson.loads(message.payload)
     except orjson.JSONDecodeError:
         payload = {}
-    for name in ("text", "caption", "body", "emoji", "name", "title"):
+    for name in ("text", "caption", "body", "emoji", "name", "title", "filename"):
         value = payload.get(name) if isinstance(payload, dict) else None
         if isinstance(value, str) and value:
-            return value if message.type == "text" else f"[{message.type}] {value}"
-    return f"[{message.type}]"
+            return value if message.type == "text" else f"{kind} {value}"
+    return kind

@@ -36,6 +36,7 @@ PAGES: tuple[Route, ...] = (
     _page("POST", _CONNECTION + "/send", actions.send, SEND),
     _page("GET", _CONNECTION + "/conversations/{peer}", pages.conversation, READ),
     _page("POST", _CONNECTION + "/conversations/{peer}", actions.send, SEND),
+    _page("GET", _CONNECTION + "/messages/{message}/file", pages.file, READ),
     _page("GET", "/dashboard/queues", pages.all_queues, READ),
     _page("POST", "/dashboard/queues/{queue}/pause", actions.pause_queue, ADMIN, operator=True),
     _page("POST", "/dashboard/queues/{queue}/resume", actions.resume_queue, ADMIN, operator=True),

@@ -28,6 +28,9 @@ _PT_BR: Mapping[str, str] = {
         "Cole uma chave de API. A primeira está no arquivo admin.key do diretório de estado."
     ),
     "This key opens nothing.": "Esta chave não abre nada.",
+    "This key may not read, which every page here needs.": (
+        "Esta chave não pode ler, e toda página daqui precisa disso."
+    ),
     "Too many wrong keys. Try again in a minute.": "Chaves erradas demais. Tente de novo em um minuto.",
     "Something is wrong": "Algo deu errado",
     "Back": "Voltar",
@@ -40,9 +43,9 @@ _PT_BR: Mapping[str, str] = {
     # overview
     "Needs a person": "Precisa de alguém",
     "Nothing needs you.": "Nada precisa de você.",
-    "messages held: nobody knows whether they left": "mensagens retidas: ninguém sabe se saíram",
-    "messages given up": "mensagens desistidas",
-    "jobs in the dead letters": "jobs nas cartas mortas",
+    "Messages held, nobody knows whether they left:": "Mensagens retidas, ninguém sabe se saíram:",
+    "Messages given up:": "Mensagens desistidas:",
+    "Jobs in the dead letters:": "Jobs nas cartas mortas:",
     "webhook endpoints disabled": "endpoints de webhook desativados",
     "Redis is away: messages are accepted and wait.": "O Redis está fora: mensagens são aceitas e esperam.",
     "A part of the daemon has failed:": "Uma parte do daemon falhou:",
@@ -111,6 +114,25 @@ _PT_BR: Mapping[str, str] = {
     "Message": "Mensagem",
     "Send": "Enviar",
     "Phone number with country code, such as 5511999998888": "Número com código do país, como 5511999998888",
+    "Show more": "Mostrar mais",
+    "Earlier messages": "Mensagens anteriores",
+    "leaves at": "sai às",
+    # kinds of messages
+    "image": "imagem",
+    "video": "vídeo",
+    "audio": "áudio",
+    "document": "documento",
+    "sticker": "figurinha",
+    "location": "localização",
+    "contacts": "contatos",
+    "reaction": "reação",
+    "interactive": "interativa",
+    "template": "modelo",
+    "poll": "enquete",
+    "order": "pedido",
+    "edit": "edição",
+    "revoke": "apagada",
+    "unknown": "desconhecida",
     # queues
     "Queue": "Fila",
     "Waiting": "Esperando",

@@ -7,6 +7,7 @@ import pytest
 from tests.support.store import message
 from zapd.model.message import Direction, MessageStatus
 from zapd.web.dashboard.render import excerpt, fingerprint, phone, rendered, ticks
+from zapd.web.dashboard.words import translator
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from zapd.web.dashboard.render import excerpt, fingerprint, phone, rendered, tic
     ],
 )
 def test_a_message_is_told_in_words(type_: str, payload: bytes, read: str) -> None:
-    assert excerpt(replace(message("msg_1"), type=type_, payload=payload)) == read
+    assert excerpt(replace(message("msg_1"), type=type_, payload=payload), translator("en")) == read
 
 
 @pytest.mark.parametrize(
@@ -43,5 +44,11 @@ def test_a_code_has_another_fingerprint_when_it_changes() -> None:
 
 def test_markup_in_a_message_stays_text() -> None:
     evil = replace(message("msg_1"), payload=b'{"text":"<script>alert(1)</script>"}')
-    assert "&lt;script&gt;" in rendered("regions/thread.html", "en", {"messages": [evil]})
-    assert "<script>" not in rendered("regions/thread.html", "en", {"messages": [evil]})
+    text = rendered("regions/thread.html", "en", {"messages": [evil], "files": set(), "more": None})
+    assert "&lt;script&gt;" in text
+    assert "<script>" not in text
+
+
+def test_a_kind_is_told_in_the_readers_language() -> None:
+    photo = replace(message("msg_1"), type="image", payload=b'{"caption":"na praia"}')
+    assert excerpt(photo, translator("pt-BR")) == "[imagem] na praia"

@@ -6,10 +6,11 @@ const line = document.getElementById("line");
 const regions = document.querySelectorAll("[data-region]");
 const STALE_AFTER = 30_000;
 const SHORTEST_WAIT = 1_000;
-const LONGEST_WAIT = 30_000;
+const LONGEST_WAIT = 10_000;
 
 let source = null;
 let wait = SHORTEST_WAIT;
+let reopening = false;
 let lastPatch = Date.now();
 
 function show(state) {
@@ -46,7 +47,7 @@ function patch(name, markup) {
   if (!region || inUse(region)) return;
   const focused = region.contains(document.activeElement) ? document.activeElement : null;
   const mark = focused?.getAttribute("formaction") ?? focused?.getAttribute("href");
-  const atEnd = region.scrollHeight - region.scrollTop - region.clientHeight < 40;
+  const atEnd = region.matches(".thread") && region.scrollHeight - region.scrollTop - region.clientHeight < 40;
   region.innerHTML = policy.createHTML(markup);
   localTimes(region);
   if (atEnd) region.scrollTop = region.scrollHeight;
@@ -55,7 +56,7 @@ function patch(name, markup) {
 
 function open() {
   if (source || document.hidden || regions.length === 0) return;
-  source = new EventSource(location.pathname);
+  source = new EventSource(location.pathname + location.search);
   source.addEventListener("patch", (event) => {
     const { region, markup } = JSON.parse(event.data);
     lastPatch = Date.now();
@@ -73,17 +74,24 @@ function close() {
   source = null;
 }
 
+// The page itself is asked for first: it tells a login that ended from a daemon that is away.
 async function reopen() {
   close();
+  if (reopening) return;
+  reopening = true;
   show("delayed");
-  await new Promise((done) => setTimeout(done, wait * (0.5 + Math.random())));
-  wait = Math.min(wait * 2, LONGEST_WAIT);
-  try {
-    const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
-    if (answer.redirected && new URL(answer.url).pathname === "/dashboard/login") location.assign(answer.url);
-  } catch {
-    show("offline");
+  for (let there = false; !there; ) {
+    await new Promise((done) => setTimeout(done, wait * (0.5 + Math.random())));
+    wait = Math.min(wait * 2, LONGEST_WAIT);
+    try {
+      const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
+      if (answer.redirected && new URL(answer.url).pathname === "/dashboard/login") location.assign(answer.url);
+      there = true;
+    } catch {
+      show("offline");
+    }
   }
+  reopening = false;
   open();
 }
 
@@ -91,7 +99,7 @@ document.addEventListener("visibilitychange", () => (document.hidden ? close() :
 window.addEventListener("pagehide", close);
 
 setInterval(() => {
-  const stale = source && source.readyState !== EventSource.OPEN && Date.now() - lastPatch > STALE_AFTER;
+  const stale = !document.hidden && source?.readyState !== EventSource.OPEN && Date.now() - lastPatch > STALE_AFTER;
   for (const element of regions) element.classList.toggle("stale", Boolean(stale));
 }, 5_000);
 
