@@ -75,15 +75,14 @@ class DeadLetters:
     def before(self, handler: Handler) -> Handler:
         """Does not run a job again that was given up just before its daemon died."""
 
-        async def guarded(job: Job) -> Outcome:
-            if job.crashes > 0:
-                letter = await self._rows.get(job.tenant, job.id)
-                # One of an earlier life of the id does not count: this job was made after it died.
-                if letter is not None and letter.queue == job.queue and letter.created_at == job.created_at:
-                    return Discard(letter.reason, letter.error)
+        async def looked_up(job: Job) -> Outcome:
+            letter = await self._rows.get(job.tenant, job.id)
+            # One of an earlier life of the id does not count: this job was made after it died.
+            if letter is not None and letter.queue == job.queue and letter.created_at == job.created_at:
+                return Discard(letter.reason, letter.error)
             return await handler(job)
 
-        return guarded
+        return lambda job: looked_up(job) if job.crashes > 0 else handler(job)
 
     async def bury(self, job: Job, reason: str, error: str) -> None:
         """Write the letter. Raises Unavailable: then the job is not dead yet."""

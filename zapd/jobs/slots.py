@@ -5,7 +5,6 @@ receivers that stopped answering would hold all slots until their timeout, and t
 """
 
 import asyncio
-from itertools import takewhile
 
 from zapd.jobs.metrics import QueueNumbers
 from zapd.jobs.run import Run
@@ -106,5 +105,9 @@ class Slots:
         """How many jobs run for longer: they wait for a stranger who takes his time."""
         if age is None:
             return 0
-        before = asyncio.get_running_loop().time() - age
-        return sum(1 for _ in takewhile(lambda run: run.started < before, self.runs))
+        before, older = asyncio.get_running_loop().time() - age, 0
+        for run in self.runs:
+            if run.started >= before:
+                break
+            older += 1
+        return older

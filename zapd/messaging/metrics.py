@@ -47,13 +47,11 @@ class MessageMetrics(Collector):
 
     def submitted(self, message: Message) -> None:
         """A message was accepted."""
-        self._count(self._submitted, message)
-        self.moved(message, MessageStatus.QUEUED)
+        self._count(self._submitted, message, MessageStatus.QUEUED)
 
     def received(self, message: Message) -> None:
         """A message came in."""
-        self._count(self._received, message)
-        self.moved(message, MessageStatus.RECEIVED)
+        self._count(self._received, message, MessageStatus.RECEIVED)
 
     def moved(self, message: Message, to: MessageStatus) -> None:
         """A message is in another state, and that is committed."""
@@ -61,9 +59,10 @@ class MessageMetrics(Collector):
 
     def sent(self, message: Message, at: int) -> None:
         """The provider took it at `at` (ms). Times count from when it was accepted or should leave."""
-        self.moved(message, MessageStatus.SENT)
+        transport = self._transport(message)
+        self._transitions[transport, MessageStatus.SENT] += 1
         seconds = (at - max(message.created_at, message.send_at or 0)) / 1000
-        self._send_seconds[self._transport(message)].observe(max(0.0, seconds))
+        self._send_seconds[transport].observe(max(0.0, seconds))
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry at each scrape."""
@@ -78,7 +77,8 @@ class MessageMetrics(Collector):
     def _transport(self, message: Message) -> str:
         return self._transport_of(message.tenant, message.connection_id) or UNKNOWN
 
-    def _count(self, counts: dict[tuple[str, ...], int], message: Message) -> None:
+    def _count(self, counts: dict[tuple[str, ...], int], message: Message, status: MessageStatus) -> None:
         transport = self._transport(message)
         key = (transport, message.type)
         counts[key if key in counts else (transport, OTHER)] += 1
+        self._transitions[transport, status] += 1

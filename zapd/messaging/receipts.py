@@ -139,9 +139,8 @@ class Receipts:
                 jobs, fields["job_id"] = [again], again.id
         else:
             to, announcement = receipt.status, self._progress(message, receipt, steps)
-            fields |= {
-                f"{status}_at": step.at for status, step in steps.items() if _floor(message) < RANK[status] < RANK[to]
-            }
+            floor = _floor(message)
+            fields |= {f"{status}_at": step.at for status, step in steps.items() if floor < RANK[status] < RANK[to]}
         change = self._messages.moved(
             message.tenant, message.id, to=to, frm=ONLY[message.status], at=receipt.at, whole=False, **fields
         )
@@ -160,12 +159,12 @@ class Receipts:
 
     def _progress(self, message: Message, receipt: Receipt, steps: Steps) -> Announcement:
         """Every step up to the receipt's is announced once: read says delivered too."""
-        data = {"provider_id": receipt.provider_id}
+        data, floor = {"provider_id": receipt.provider_id}, _floor(message)
         return together(
             *[
                 self._announcer.of_message(f"message.{status}", message, at=steps.get(status, receipt).at, data=data)
                 for status in _STEPS
-                if _floor(message) < RANK[status] <= RANK[receipt.status]
+                if floor < RANK[status] <= RANK[receipt.status]
             ]
         )
 

@@ -47,6 +47,8 @@ class Limits:
 
     def over(self, defaults: "Limits") -> "Limits":
         """These, and the defaults where they say nothing."""
+        if self is NO_LIMITS:  # the usual case, asked for at each message
+            return defaults
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         return replace(defaults, **given)
 

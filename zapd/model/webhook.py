@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from zapd.model.transitions import sources_of
 from zapd.records import record
@@ -135,6 +136,7 @@ class Endpoint:
     alerted: int = 0  #: how much of its failure budget was told already, in percent
 
 
+@lru_cache(maxsize=2_000)  # each event asks it of each endpoint
 def wants(types: tuple[str, ...], event_type: str) -> bool:
     """Whether the patterns (`*`, `message.*`, `message.sent`) take this event type."""
     return any(p in ("*", event_type) or (p.endswith(".*") and event_type.startswith(p[:-1])) for p in types)

@@ -1,6 +1,6 @@
 """Queues: their settings for the engine, and what the jobs of each do."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass
 
 from zapd.config import Config
@@ -32,10 +32,10 @@ def by_kind(works: Mapping[str, Work]) -> Work:
     is parked.
     """
 
-    async def handle(job: Job) -> Outcome:
+    def handle(job: Job) -> Awaitable[Outcome]:  # no coroutine of its own: each step of a job would pass through it
         if job.kind not in works:
             raise UnknownKind(job.kind)
-        return await works[job.kind].handler(job)
+        return works[job.kind].handler(job)
 
     async def mourn(job: Job, reason: str, error: str) -> None:
         if job.kind in works:

@@ -55,7 +55,7 @@ class _Written(NamedTuple):
         return cls(names.index("tenant") if places else 0, places)
 
 
-class _NoKey(Exception):
+class NoKey(Exception):
     """The tenant has no data key yet."""
 
     def __init__(self, tenant: str) -> None:
@@ -98,28 +98,27 @@ class Sealing:
 
     # --- writing ---
 
-    async def sealed(self, changes: Sequence[Change], commit: Keep) -> list[Change]:
-        """The changes with their bodies sealed. `commit` keeps the data key of a tenant that has none yet."""
+    def sealed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """The changes with their bodies sealed. Raises NoKey for a tenant that has none yet: `first_key` makes it."""
         if not self._on:
-            return list(changes)
-        while True:
-            try:
-                return [self._sealed(change) for change in changes]
-            except _NoKey as missing:
-                await self._first_key(missing.tenant, commit)
+            return changes
+        sealed = []
+        for change in changes:
+            written = self._written.get(change.command)
+            if written is None:
+                written = self._written[change.command] = _Written.of(change.command)
+            sealed.append(self._sealed(change, written) if written.places else change)
+        return sealed
 
-    def _sealed(self, change: Change) -> Change:
+    def _sealed(self, change: Change, written: _Written) -> Change:
         command, row = change
-        written = self._written.get(command)
-        if written is None:
-            written = self._written[command] = _Written.of(command)
         values: list[Any] | None = None
         for at, name in written.places:
             if row[at] is None or row[at] in EMPTY:
                 continue
             tenant = row[written.tenant_at]
             if tenant not in self._newest:
-                raise _NoKey(tenant)
+                raise NoKey(tenant)
             values = values or list(row)
             values[at] = self.seal(row[at], name, self._newest[tenant])
         return change if values is None else Change(command, tuple(values))
@@ -231,7 +230,8 @@ class Sealing:
             if self._newest.get(tenant) == key_id:
                 del self._newest[tenant]
 
-    async def _first_key(self, tenant: str, commit: Keep) -> None:
+    async def first_key(self, tenant: str, commit: Keep) -> None:
+        """Make the data key of a tenant, unless somebody has meanwhile. `commit` keeps it."""
         async with self._making:
             if tenant not in self._newest:
                 await self.renew(tenant, commit)

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -16,7 +17,7 @@ from zapd.store.commands import Change, Row, Statements, Update
 from zapd.store.database import Database
 from zapd.store.link import Link, Work
 from zapd.store.metrics import StoreMetrics
-from zapd.store.sealing import Sealing
+from zapd.store.sealing import NoKey, Sealing
 
 log = structlog.get_logger("zapd.store")
 
@@ -26,22 +27,11 @@ FEW = 3  #: callers in one transaction; after more, SQLite's thread pauses for a
 COLLECT = 0.004  #: seconds that it pauses at most: larger transactions write the same pages less often
 
 
-class _Caller:
+class _Caller(NamedTuple):
     """A commit, and the future that its caller awaits."""
 
-    __slots__ = ("commit", "done")
-
-    def __init__(self, commit: Commit, done: asyncio.Future[Row | None]) -> None:
-        self.commit = commit
-        self.done = done
-
-    def settle(self, result: Result) -> None:
-        if self.done.done():  # the caller was cancelled; its change stands
-            return
-        if isinstance(result, Exception):
-            self.done.set_exception(result)
-        else:
-            self.done.set_result(result)
+    commit: Commit
+    done: asyncio.Future[Row | None]
 
 
 class Writer:
@@ -78,9 +68,10 @@ class Writer:
         nothing happened, except that a PostgreSQL lost during COMMIT may have kept the change.
         """
         row = await (await self._put(Commit(guard, then)))
-        if row is None or self._sealing is None or not isinstance(guard.command, Update):
+        command = guard.command
+        if row is None or self._sealing is None or not isinstance(command, Update) or not command.returning:
             return row
-        return (await self._sealing.opened(guard.command.returning, [row], guard.command))[0]
+        return (await self._sealing.opened(command.returning, [row], command))[0]
 
     async def commit_each(self, guards: Sequence[Change]) -> list[Row | BaseException | None]:
         """Each as a commit of its own, of which many share a transaction: its row, None, or the error it met.
@@ -114,7 +105,11 @@ class Writer:
 
     async def _put(self, commit: Commit) -> asyncio.Future[Row | None]:
         if self._sealing is not None:
-            commit = await self._sealed(commit, self._sealing)
+            try:
+                commit = _sealed(commit, self._sealing)
+            except NoKey as missing:
+                await self._sealing.first_key(missing.tenant, lambda key: self.commit_all([key]))
+                return await self._put(commit)
         while len(self._queue) >= MAX_WAITING and not self._stopping:
             self._room.clear()
             await self._room.wait()
@@ -124,11 +119,6 @@ class Writer:
         self._queue.append(_Caller(commit, done))
         self._wake.set()
         return done
-
-    async def _sealed(self, commit: Commit, sealing: Sealing) -> Commit:
-        guard = [commit.guard] if commit.guard is not None else []
-        changes = await sealing.sealed([*guard, *commit.then], lambda key: self.commit_all([key]))
-        return Commit(changes[0] if guard else None, changes[len(guard) :])
 
     async def _flush(self) -> None:
         async with self._writing:
@@ -146,9 +136,9 @@ class Writer:
             log.error("commit.failed", callers=len(batch), error=repr(error))
             self._settle(batch, [error] * len(batch), 0.0)
         except BaseException:
-            for caller in self._under_way:
-                caller.settle(Unavailable("the writer was killed; the change may have been committed"))
-            self._under_way = []
+            killed = Unavailable("the writer was killed; the change may have been committed")
+            batch, self._under_way = self._under_way, []
+            self._settle(batch, [killed] * len(batch), 0.0)
             raise
 
     def _batches(self, tell: Callable[..., object]) -> Work[None]:
@@ -176,16 +166,25 @@ class Writer:
         return batch
 
     def _settle(self, batch: list[_Caller], results: Sequence[Result], seconds: float) -> None:
-        for caller, result in zip(batch, results, strict=True):
-            caller.settle(result)
+        changes = 0
+        for (commit, done), result in zip(batch, results, strict=True):
+            changes += len(commit.then) + 1
+            if isinstance(result, Exception):
+                if self._metrics:
+                    self._metrics.failed(result)
+                if not done.done():  # else the caller was cancelled; its change stands
+                    done.set_exception(result)
+            elif not done.done():
+                done.set_result(result)
         self._room.set()
         if self._metrics:
-            self._measure(self._metrics, batch, results, seconds)
+            self._metrics.commit_duration.observe(seconds)
+            self._metrics.commit_statements.observe(changes)
 
-    @staticmethod
-    def _measure(metrics: StoreMetrics, batch: list[_Caller], results: Sequence[Result], seconds: float) -> None:
-        metrics.commit_duration.observe(seconds)
-        metrics.commit_statements.observe(sum(caller.commit.size for caller in batch))
-        for result in results:
-            if isinstance(result, Exception):
-                metrics.failed(result)
+
+def _sealed(commit: Commit, sealing: Sealing) -> Commit:
+    guard, then = commit
+    if guard is None:
+        return Commit(None, sealing.sealed(then))
+    first, *others = sealing.sealed((guard, *then))
+    return Commit(first, others)

@@ -64,6 +64,13 @@ def histogram(name: str, text: str, label: str, values: Mapping[str, Histogram])
     return family
 
 
+def one_histogram(name: str, text: str, value: Histogram) -> Metric:
+    """A histogram without labels."""
+    family = HistogramMetricFamily(name, text, labels=())
+    family.add_metric((), *value.buckets())
+    return family
+
+
 def zeros(keys: Iterable[Labels]) -> dict[Labels, int]:
     """Every series from the start at 0: one that appears at 1 never shows an increase."""
     return dict.fromkeys(keys, 0)

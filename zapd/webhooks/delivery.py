@@ -296,10 +296,9 @@ class Deliverer:
 
     def _observe(self, delivery: Delivery, answer: Answer) -> None:
         failure = answer.failure
-        self._metrics.results[failure.kind if failure else "ok"].inc()
-        self._metrics.duration.observe(answer.duration_ms / 1000)
+        self._metrics.attempted(failure.kind if failure else "ok", answer.duration_ms / 1000)
         if failure is None:
-            self._metrics.lag.observe((self._now_ms() - delivery.created_at) / 1000)
+            self._metrics.took((self._now_ms() - delivery.created_at) / 1000)
         else:
             log.info(
                 "delivery.failed",

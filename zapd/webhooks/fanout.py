@@ -119,7 +119,7 @@ class Fanout:
         """
         named = [self.enabled(event.tenant, endpoint_id) for endpoint_id in also]
         wanted = {endpoint.id: endpoint for endpoint in (*self.matching(event), *named) if endpoint is not None}
-        return self.changes_to(event, list(wanted.values()))
+        return self.changes_to(event, list(wanted.values())) if wanted else ((), ())
 
     def changes_to(self, event: Event, endpoints: Sequence[Endpoint]) -> tuple[Sequence[Change], Sequence[Job]]:
         """The same for these endpoints, whether they would want the event or not."""

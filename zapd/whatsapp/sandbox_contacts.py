@@ -82,11 +82,7 @@ class Cast:
     def __init__(self, contacts: Sequence[SandboxContact] = (), *, auto_reply: bool = True) -> None:
         self._contacts = contacts
         self._auto_reply = auto_reply
-
-    @property
-    def speaks(self) -> bool:
-        """Whether anybody may answer."""
-        return self._auto_reply or any(contact.replies for contact in self._contacts)
+        self.speaks = auto_reply or any(contact.replies for contact in contacts)  #: anybody may answer
 
     def exists(self, peer: str) -> bool:
         """Whether this number is on the network."""

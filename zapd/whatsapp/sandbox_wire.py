@@ -1,7 +1,6 @@
 """The simulated network's own JSON: `{"network": "sandbox", "updates": [receipt | message, …]}`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -15,6 +14,7 @@ from zapd.whatsapp.transport import NOBODY, Aliases, Inbound, Peek, Receipt, Rem
 Json = dict[str, Any]
 
 _STEPS = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ)  #: then the contact replies
+_STRANGE = (LookupError, TypeError, AttributeError, OverflowError)  # what reading other JSON raises
 _STATUSES = {status.value: status for status in MessageStatus}
 SENT, RECEIPTS = 1, len(_STEPS)
 
@@ -61,8 +61,10 @@ def body(updates: Iterable[Json]) -> bytes:
 
 def parse(raw: bytes) -> list[Update]:
     """The updates in a body. Raises ValueError when the bytes are not of this network."""
-    with _checked():
+    try:
         return [_UPDATES[item["kind"]](item) for item in _updates(raw)]
+    except _STRANGE as error:
+        raise ValueError(f"not of the sandbox network: {error!r}") from error
 
 
 def _updates(raw: bytes) -> list[Json]:
@@ -73,22 +75,16 @@ def _updates(raw: bytes) -> list[Json]:
     return updates
 
 
-@contextmanager
-def _checked() -> Iterator[None]:
-    try:
-        yield
-    except (LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"not of the sandbox network: {error!r}") from error
-
-
 def peek(raw: bytes) -> Peek:
     """What kinds of updates a body has. Raises ValueError as `parse`."""
-    with _checked():
+    try:
         told = _updates(raw)
-        receipts = sum(_UPDATES[item["kind"]] is _receipt for item in told)
+        receipts = sum([_UPDATES[item["kind"]] is _receipt for item in told])
         others = len(told) > receipts
         chats = {str(item["from"]) for item in told if "from" in item} if others else set[str]()
-        return Peek(receipts=receipts > 0, others=others, chat=chats.pop() if len(chats) == 1 else None)
+    except _STRANGE as error:
+        raise ValueError(f"not of the sandbox network: {error!r}") from error
+    return Peek(receipts=receipts > 0, others=others, chat=chats.pop() if len(chats) == 1 else None)
 
 
 def _receipt(item: Mapping[str, Any]) -> Receipt:
