@@ -37,6 +37,7 @@ SWITCH_INTERVAL = 0.00005
 #: so often that it took a quarter of the processor time. Nothing here leans on it: hot paths make no cycles.
 GC_THRESHOLDS = (50_000, 50, 100)
 PRIVATE = 0o077  #: umask: the database holds what people write to each other, also in a directory that others may enter
+START_WITHIN = 1800.0  #: seconds that a start may ask systemd for
 STUCK_AFTER = 20.0  #: seconds without a step of the dispatcher after which the watchdog is not fed any more
 
 
@@ -109,6 +110,7 @@ class Daemon:
         self._stop_now = asyncio.Event()
         self._actions: set[asyncio.Task[None]] = set()
         self._code = OK
+        self._born = time.monotonic()
 
     async def run(self) -> int:
         """Start, wait for the end, drain. Returns the exit code."""
@@ -118,6 +120,7 @@ class Daemon:
             log.error("start.failed", reason=str(error))
             return MISSING_RESOURCE
         self._listen_to_signals(app)  # before the start: a stop that comes meanwhile drains as soon as it is over
+        patience = asyncio.create_task(self._ask_for_patience(app), name="daemon:patience")
         try:
             await app.lifecycle.start(safe(inherited_sockets(), loopback_only=self._config.http.loopback_only))
         except ConfigError as error:
@@ -131,6 +134,8 @@ class Daemon:
         except Exception:  # whatever it was: what has started must end, the embedded Redis first of all
             await app.lifecycle.close()
             raise
+        finally:
+            patience.cancel()
         self._notifier.send("READY=1", f"STATUS={app.summary()}")
         log.info("daemon.ready", listen=self._config.http.listen, state_dir=str(self._config.state.dir.absolute()))
         self._on_ready()
@@ -203,13 +208,19 @@ class Daemon:
         log.info("daemon.draining", deadline=deadline)
         await app.lifecycle.stop(deadline=deadline, now=self._stop_now)
 
+    async def _ask_for_patience(self, app: App) -> None:
+        """A large database takes longer to migrate than systemd waits; killed over it, it would begin anew."""
+        while time.monotonic() - self._born < START_WITHIN:
+            await asyncio.sleep(STATUS_EVERY)
+            self._notifier.send(f"EXTEND_TIMEOUT_USEC={round(3 * STATUS_EVERY * 1e6)}", f"STATUS={app.summary()}")
+
     async def _feed_watchdog(self, app: App) -> None:
         """Tell systemd that the loop and the dispatcher live. Redis or SQL being away is no reason to be restarted."""
         every = min(self._notifier.watchdog_every or STATUS_EVERY, STATUS_EVERY)
         turns, moved_at = app.lifecycle.turns, time.monotonic()
         while True:
             await asyncio.sleep(every)
-            if app.lifecycle.turns != turns:
+            if app.lifecycle.turns != turns or app.lifecycle.draining:  # a drain has a deadline of its own
                 turns, moved_at = app.lifecycle.turns, time.monotonic()
             if time.monotonic() - moved_at < STUCK_AFTER:
                 self._notifier.send("WATCHDOG=1", f"STATUS={app.summary()}")

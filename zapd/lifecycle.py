@@ -95,6 +95,11 @@ class Lifecycle:
         await self._pause_all(paused=False)
 
     @property
+    def draining(self) -> bool:
+        """Whether it was told to stop."""
+        return self._draining.is_set()
+
+    @property
     def turns(self) -> int:
         """Rises while the dispatcher is alive; the watchdog looks at it."""
         return self._dispatcher.turns

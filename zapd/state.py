@@ -47,6 +47,8 @@ class State:
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
+        if self.phase == "draining":  # parts that are down now were told to
+            return self.phase
         down = [name for name, service in self._services().items() if not service["up"]]
         paused = self._paused()
         return self.phase + (f", paused: {paused}" if paused else "") + (f", down: {' '.join(down)}" if down else "")

@@ -1,5 +1,6 @@
 """The web alone, on parts that answer at once and keep nothing: for measuring what the web costs."""
 
+import asyncio
 import os
 import time
 from typing import Any, cast
@@ -84,6 +85,7 @@ async def stand_in_site() -> tuple[web.Application, str]:
         audit=audit,
         metrics=HttpMetrics(registry=CollectorRegistry()),
         ids=ids,
+        draining=asyncio.Event(),
         open_metrics=True,
         body_limit=1024**2,
     )

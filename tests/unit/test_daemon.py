@@ -18,6 +18,7 @@ from zapd.config import Config
 from zapd.config.sections import StateConfig
 from zapd.daemon import safe
 from zapd.errors import ConfigError, Unavailable
+from zapd.telemetry.notify import Notifier
 
 
 class FakeApp:
@@ -29,7 +30,7 @@ class FakeApp:
     def __init__(self, *, on_failed: Callable[[str, str], None], **_: Any) -> None:
         self.failed = on_failed
         self.lifecycle = SimpleNamespace(
-            start=self.start, close=self.close, stop=self.stop, pause=None, resume=None, turns=0
+            start=self.start, close=self.close, stop=self.stop, pause=None, resume=None, turns=0, draining=False
         )
 
     async def start(self, _: Any) -> None:
@@ -117,3 +118,33 @@ def test_a_wrong_key_file_is_a_wrong_configuration(tmp_path: Path) -> None:
     (tmp_path / "data.key").write_text("zz")
     with pytest.raises(ConfigError, match="must hold keys in hex"):  # the command line makes it 78
         daemon.run(Config(state=StateConfig(dir=tmp_path)), reload=Config)
+
+
+class Patient(FakeApp):
+    """Takes a while to start and to drain."""
+
+    async def start(self, _: Any) -> None:
+        await asyncio.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def stop(self, **_: Any) -> None:
+        self.lifecycle.draining = True
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.usefixtures("alone")
+def test_systemd_waits_for_a_long_start_and_hears_the_watchdog_in_a_long_drain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "App", Patient)
+    monkeypatch.setattr(daemon, "STATUS_EVERY", 0.01)
+    monkeypatch.setattr(daemon, "STUCK_AFTER", 0.02)
+    told: list[str] = []
+    monkeypatch.setattr(Notifier, "send", lambda _, *notes: told.extend(notes))
+    config = Config(state=StateConfig(dir=tmp_path))
+    assert daemon.run(config, reload=lambda: config) == 0
+    before, _, after = " ".join(told).partition("READY=1")
+    assert before.count("EXTEND_TIMEOUT_USEC=") > 1
+    assert "READY" not in after
+    _, _, after = after.partition("STOPPING=1")
+    assert after.count("WATCHDOG=1") > 3  # the dispatcher stands still, as it should

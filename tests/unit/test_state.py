@@ -52,3 +52,9 @@ def test_the_line_for_systemctl_names_what_is_down() -> None:
     assert a_state(writer=True, cron=False, outbox=False).summary() == "starting, down: cron outbox"
     state = State(version="1", services=dict, parts={}, paused=lambda: "all queues")
     assert state.summary() == "starting, paused: all queues"
+
+
+def test_in_a_drain_nothing_counts_as_down() -> None:
+    state = a_state(cron=False)
+    state.phase = "draining"
+    assert state.summary() == "draining"

@@ -87,6 +87,7 @@ class Database:
     async def check_version(self) -> None:
         """Raises ConfigError when the schema is not the one that this program needs."""
         if (found := await self.version()) != HEAD:
+            _refuse_newer(found)
             there = f"the schema is at {found}" if found else "there is no schema yet"
             raise ConfigError(f"database.url = {there}, this zapd needs {HEAD}: run `zapd migrate`")
 
@@ -110,6 +111,7 @@ class Database:
         found = await self.version()
         if found == HEAD:
             return
+        _refuse_newer(found)
         if found is None and self._path is not None:
             # An empty file gets the tables as they are today. A test proves that the migrations end at the same ones.
             with _in_our_words():
@@ -140,6 +142,14 @@ def _file_of(url: sa.URL) -> str:
     if not url.database or url.database == ":memory:":
         raise ConfigError("database.url = SQLite must be a file: the writer and the readers have their own connections")
     return url.database
+
+
+def _refuse_newer(found: str | None) -> None:
+    if found is not None and found > HEAD:  # they are numbered
+        raise ConfigError(
+            f"database.url = the schema is at {found}, which a newer zapd made; this one knows {HEAD}: "
+            "install the newer one again, or restore the backup from before the update"
+        )
 
 
 def _create(connection: sa.Connection) -> None:

@@ -1,5 +1,6 @@
 """The aiohttp application, made of the routes and of what their handlers need."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ def build(
     audit: Audit,
     metrics: HttpMetrics,
     ids: Ids,
+    draining: asyncio.Event,
     open_metrics: bool,
     body_limit: int,
     body_timeout: float = 30.0,
@@ -31,12 +33,20 @@ def build(
     `body_limit` in bytes; `body_timeout` in seconds.
     """
     routes = tuple(replace(r, scope=None) if r.path == METRICS and open_metrics else r for r in ALL)
-    passage = gate(routes={r.handler: r for r in routes}, access=access, audit=audit, new_id=ids.ulid, metrics=metrics)
+    passage = gate(
+        routes={r.handler: r for r in routes},
+        access=access,
+        audit=audit,
+        new_id=ids.ulid,
+        metrics=metrics,
+        draining=draining,
+    )
     app = web.Application(middlewares=[passage], client_max_size=body_limit)
     for route in sorted(routes, key=lambda route: not route.accepts):  # aiohttp tries them in turn: the busy ones first
         app.router.add_route(route.method, route.path, route.handler)
     for give in given:
         give(app)
+    app[need.DRAINING] = draining
     viewers = app[need.VIEWERS] = need.Viewers()
     metrics.viewers.set_function(lambda: viewers.count)
     page_viewers = app[need.PAGE_VIEWERS] = need.Viewers()

@@ -123,11 +123,13 @@ async def stream(request: web.Request) -> web.StreamResponse:
     viewers = request.app[need.VIEWERS]
     if viewers.count >= MAX_VIEWERS:
         raise Unavailable(f"there are {MAX_VIEWERS} streams already")
-    seq = await _start(request)
+    seq, reset = await _start(request)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     viewers.count += 1
     try:
         await response.prepare(request)
+        if reset is not None:
+            await sse.write(response, reset)
         async for event in _events_after(request, seq):
             if event is None:
                 await sse.write(response, sse.HEARTBEAT)
@@ -140,17 +142,22 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _start(request: web.Request) -> int:
-    """After which row. A place that is none must not count as "from now": what happened meanwhile would be missed."""
+async def _start(request: web.Request) -> tuple[int, bytes | None]:
+    """After which row, and what the viewer is told first.
+
+    A place that is none must not count as "from now": what happened meanwhile would be missed. One beyond the log is of
+    a database that was since restored: browsers send it again for ever, so they are told, and get a place that is one.
+    """
     given, events = request.headers.get("Last-Event-ID", ""), request.app[need.EVENTS]
+    newest = await events.last_seq()
     if not given:
-        return await events.last_seq()
+        return newest, None
     if given.isascii() and given.isdigit() and len(given) < 19:  # what the database can hold
-        return int(given)
+        return (int(given), None) if int(given) <= newest else (newest, _reset(int(given), newest))
     event = await events.get(key_of(request).tenant, given)
     if event is None or not visible(request, event.connection_id):
         raise InvalidInput(FieldError("Last-Event-ID", "the id of a line of the stream, or of an event"))
-    return event.seq
+    return event.seq, None
 
 
 async def _events_after(request: web.Request, seq: int) -> AsyncIterator[Event | None]:
@@ -168,6 +175,11 @@ async def _events_after(request: web.Request, seq: int) -> AsyncIterator[Event |
         if silent >= sse.HEARTBEAT_EVERY:
             silent = 0.0
             yield None
+
+
+def _reset(asked: int, newest: int) -> bytes:
+    told = orjson.dumps({"last_event_id": asked, "newest": newest})
+    return b"id: %d\nevent: stream.reset\ndata: %s\n\n" % (newest, told)
 
 
 def _frame(event: Event) -> bytes:

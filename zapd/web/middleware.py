@@ -3,6 +3,7 @@
 One instead of five: each layer costs a coroutine per request, and this is on the path of every send.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -35,8 +36,9 @@ def gate(
     audit: Audit,
     new_id: Callable[[], str],
     metrics: HttpMetrics,
+    draining: asyncio.Event,
 ) -> Middleware:
-    """The middleware. `routes` finds the route of a handler."""
+    """The middleware. `routes` finds the route of a handler; `draining`: the connections of clients end soon."""
 
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -51,6 +53,8 @@ def gate(
         seconds = time.perf_counter() - started
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
+            if draining.is_set():  # else a client's next request would meet a closed line, and it may not repeat a POST
+                response.force_close()
         metrics.observe(route.path, route.method, response.status, seconds)
         if route.scope in AUDITED or response.status == 403:
             await audit.called(request, route, response.status, access.address_of(request))

@@ -88,9 +88,9 @@ async def test_a_database_of_a_newer_program_is_left_alone(database: Database, d
 
     await inspected(database_url, from_the_future)
 
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="9999, which a newer zapd made"):
         await database.migrate()
-    with pytest.raises(ConfigError, match="9999"):
+    with pytest.raises(ConfigError, match="9999, which a newer zapd made"):
         await database.check_version()
 
 

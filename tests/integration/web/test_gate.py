@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.stand_in import stand_in_site
+from zapd.web import dependencies as need
 from zapd.web import messages
 
 Client = TestClient[web.Request, web.Application]
@@ -54,3 +55,11 @@ async def test_the_document_is_served(client: Client) -> None:
     assert document["paths"]["/connections/{connection}/send"]["post"]["summary"] == (
         (messages.send.__doc__ or "").partition("\n")[0].rstrip(".")
     )
+
+
+async def test_a_client_hears_in_a_drain_that_its_connection_ends(client: Client) -> None:
+    """Else its next request meets a closed line, and a POST is not repeated by itself."""
+    assert "Connection" not in (await client.get("/docs")).headers
+    client.app[need.DRAINING].set()
+    for path in ("/docs", "/nowhere"):
+        assert (await client.get(path)).headers["Connection"] == "close"

@@ -257,6 +257,26 @@ async def test_the_stream_goes_on_after_the_last_event_id(daemon: Daemon, connec
     assert seen[0] > start
 
 
+async def test_a_stream_of_a_restored_database_goes_on_from_now_and_says_so(daemon: Daemon, connection: str) -> None:
+    """Browsers send the last id again and again, and give up for good at an error."""
+    headers = {"Authorization": f"Bearer {daemon.key}", "Last-Event-ID": "9" * 18}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(daemon.url + "/stream", headers=headers) as stream,
+        asyncio.timeout(10),
+    ):
+        first = [await stream.content.readline() for _ in range(4)]
+        newest = int(first[0].removeprefix(b"id: "))
+        assert first[1] == b"event: stream.reset\n"
+        assert json.loads(first[2].removeprefix(b"data: ")) == {"last_event_id": int("9" * 18), "newest": newest}
+        message = await daemon.send(connection, "after the restore")
+        async for line in stream.content:
+            if line.startswith(b"id: "):
+                assert int(line[4:]) > newest
+            if line.startswith(b"data: ") and json.loads(line[6:])["data"].get("message_id") == message["id"]:
+                break
+
+
 async def test_a_drain_ends_the_streams_and_is_not_held_up_by_them(tmp_path: Path) -> None:
     async with Daemon(tmp_path) as draining, aiohttp.ClientSession() as http:
         headers = {"Authorization": f"Bearer {draining.key}"}
