@@ -4,8 +4,8 @@ Whoever writes or is written to is found by any id that is known of them, so tha
 and a business-scoped id are one contact. Two contacts that turn out to be one person are merged; the older id stays.
 """
 
-import string
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from zapd.store.contacts import ContactStore
 
 REMEMBER = 5.0  #: seconds; another daemon may hear a STOP
 SEEN_EVERY = 86_400_000  #: ms; how often it is noted that somebody still writes or is written to
+MAX_WORD = 64  #: characters; a longer text is none of the words
 MAX_REMEMBERED = 20_000
 TRIES = 5  #: two who write at once may make one contact; the second then finds it
 
@@ -261,7 +262,13 @@ def _key_of(peer: str) -> Alias | None:
 
 
 def _plain(text: str) -> str:
-    return text.strip().strip(string.punctuation + string.whitespace).casefold()
+    """Only its letters count: not how large they are, nor accents, nor signs and emoji around them."""
+    if len(text) > MAX_WORD:
+        return ""
+    letters = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+    first = next((n for n, c in enumerate(letters) if c.isalnum()), len(letters))
+    last = next((n for n, c in enumerate(reversed(letters)) if c.isalnum()), 0)
+    return letters[first : len(letters) - last]
 
 
 def _remember(memory: "OrderedDict[K, V]", key: K, value: V) -> None:

@@ -11,6 +11,7 @@ from zapd.ids import is_ours
 from zapd.model.message import Direction, Message, MessageStatus
 from zapd.store.messages import MessageStore
 from zapd.whatsapp.content import ABOUT
+from zapd.whatsapp.numbers import is_phone, window_key
 from zapd.whatsapp.transport import NOTHING, Enclosed, MediaFile, Permanent, RetryAt, Target
 
 NOT_SENT = "target_not_sent"  #: the code of a message about one that has not left
@@ -18,6 +19,7 @@ LOOK_AGAIN = 5.0  #: seconds until a message is tried again whose target has not
 
 #: What a target must be, by the type of the message that refers to it. A reply and a reaction may go to anything.
 _OWN = frozenset({"edit", "revoke"})
+_SAME_CHAT = frozenset({*_OWN, "reaction"})
 _KNOWN = frozenset({"forward"})
 _NEVER = frozenset({MessageStatus.DLQ, MessageStatus.CANCELED, MessageStatus.EXPIRED})
 
@@ -32,7 +34,14 @@ class Enclosing:
         self._files_of = files_of
 
     async def check(
-        self, *, tenant: str, connection_id: str, type_: str, payload: Mapping[str, Any], reply_to: str | None
+        self,
+        *,
+        tenant: str,
+        connection_id: str,
+        peer: str,
+        type_: str,
+        payload: Mapping[str, Any],
+        reply_to: str | None,
     ) -> None:
         """Check at accept that the target can be one. Raises InvalidInput."""
         ref, field = _ref(type_, payload, reply_to)
@@ -43,6 +52,8 @@ class Enclosing:
             raise InvalidInput(FieldError(field, f"there is no message {ref} on this connection"))
         if found is not None and type_ in _OWN and found.direction is not Direction.OUTBOUND:
             raise InvalidInput(FieldError(field, f"is a message of the contact; a {type_} is for your own messages"))
+        if found is not None and type_ in _SAME_CHAT and _others(found.peer, peer):
+            raise InvalidInput(FieldError(field, f"is a message from or to somebody else; a {type_} goes to the same"))
         if found is not None and type_ in _KNOWN and found.type in {"unknown", *ABOUT}:
             raise InvalidInput(FieldError(field, f"is of type {found.type}, which cannot be forwarded"))
 
@@ -78,6 +89,11 @@ class Enclosing:
             if found is not None:
                 return found
         return None
+
+
+def _others(first: str, second: str) -> bool:
+    """Whether these are two people for certain: an id of WhatsApp's own may be the one with a number."""
+    return is_phone(first) and is_phone(second) and window_key(first) != window_key(second)
 
 
 def target_of(message: Message) -> Target:

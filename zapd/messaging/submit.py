@@ -186,6 +186,7 @@ class Messaging:
         await self._enclosing.check(
             tenant=request.tenant,
             connection_id=request.connection_id,
+            peer=peer,
             type_=request.type,
             payload=payload,
             reply_to=request.reply_to,

@@ -84,6 +84,14 @@ async def test_only_our_own_messages_are_edited_or_revoked(world: World, type_: 
         await about(world, type_, "IN7", **({"text": "x"} if type_ == "edit" else {}))
 
 
+@pytest.mark.parametrize(("type_", "more"), [("edit", {"text": "x"}), ("revoke", {}), ("reaction", {"emoji": "❤"})])
+async def test_a_message_to_somebody_else_is_not_changed_here(world: World, type_: str, more: dict[str, str]) -> None:
+    await sent(world, "wamid.A")
+    payload = orjson.dumps({"message_id": "wamid.A", **more})
+    with pytest.raises(InvalidInput, match=r"payload\.message_id: is a message from or to somebody else"):
+        await world.submit(to="5511911112222", type=type_, payload=payload)
+
+
 @pytest.mark.parametrize(
     ("type_", "more"), [("edit", {"text": "x"}), ("revoke", {}), ("forward", {})], ids=["edit", "revoke", "forward"]
 )

@@ -48,7 +48,7 @@ async def sends(world: World, to: str = PHONE) -> Outcome:
 # --- opt-out ---
 
 
-@pytest.mark.parametrize("word", ["STOP", "sair", " Parar. ", "STOP!"])
+@pytest.mark.parametrize("word", ["STOP", "sair", " Parar. ", "STOP!", "SAÍR", "sair 🙏", "ＳＴＯＰ"])
 async def test_a_contact_who_says_so_gets_no_more_messages(world: World, word: str) -> None:
     await world.connect()
     await wrote(world, word)
@@ -60,7 +60,7 @@ async def test_a_contact_who_says_so_gets_no_more_messages(world: World, word: s
     await world.submit(to="5511911112222")  # others do
 
 
-@pytest.mark.parametrize("text", ["please stop the music", "sair de casa", ""])
+@pytest.mark.parametrize("text", ["please stop the music", "sair de casa", "", "🙏", "stop" * 1000])
 async def test_a_word_inside_a_text_is_not_a_wish(world: World, text: str) -> None:
     await world.connect()
     await wrote(world, text or "x")

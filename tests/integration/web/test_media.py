@@ -53,6 +53,8 @@ async def test_a_body_is_kept_and_its_link_needs_no_key(daemon: Daemon) -> None:
     assert (headers["Content-Type"], headers["Content-Disposition"]) == (MIME, 'inline; filename="cat.jpg"')
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert (await read(daemon, path, Range="bytes=0-2"))[:2] == (206, b"\xff\xd8\xff")
+    async with aiohttp.ClientSession() as http, http.head(daemon.url + path) as answer:
+        assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(BIG)))
 
 
 async def test_a_form_works_too(daemon: Daemon) -> None:
