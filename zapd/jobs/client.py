@@ -13,6 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _BUFFERED = 1 << 16  # bytes in the kernel's way up to which a command is written without waiting
+IDLE = 15  #: seconds without an answer after which a connection is asked whether it lives, or closed if it is free
+LOOK_EVERY = 5.0  #: seconds between two looks for connections that nobody needs any more
 
 
 class _Quick(AbstractConnection):
@@ -91,6 +93,7 @@ class Connections(BlockingConnectionPool):
         super().__init__(max_connections=max_connections, timeout=timeout, **kwargs)
         self.connection_class = _QUICK[self.connection_class]
         self._slots = asyncio.Semaphore(max_connections)
+        self._look_at = 0.0
 
     async def execute(self, *command: str | bytes | int | float) -> Any:
         """The server's answer to a command, as it comes: the way of a client without what it does besides."""
@@ -114,10 +117,22 @@ class Connections(BlockingConnectionPool):
         connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
         try:
             await self.ensure_connection(connection)
+            await self._close_idle()
         except BaseException:
             self._give_back(connection)
             raise
         return connection
+
+    async def _close_idle(self) -> None:
+        """A burst leaves no connection open: one that nobody has needed for a while opens again when it is."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY
+        for connection in tuple(self._available_connections):
+            idle = connection.is_connected and now > connection.next_health_check  # set anew by each answer
+            if idle and connection in self._available_connections:  # nobody took it meanwhile
+                await connection.disconnect(nowait=True)
 
     async def release(self, connection: AbstractConnection) -> None:
         """It is free again."""
@@ -141,7 +156,7 @@ def connect(url: str, *, name: str, connections: int = 16, timeout: float = 3.0)
         timeout=timeout,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
-        health_check_interval=15,
+        health_check_interval=IDLE,
         client_name=name,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],

@@ -64,6 +64,27 @@ async def test_a_call_that_is_canceled_as_its_server_dies_ends_all_the_same(tmp_
     server.close()
 
 
+async def test_a_burst_leaves_no_connection_open(redis_url: str) -> None:
+    client: Any = connect(redis_url, name="burst", connections=6)
+    pool = client.connection_pool
+
+    def opened() -> int:
+        return sum(connection.is_connected for connection in pool._available_connections)
+
+    for _ in range(2):
+        await asyncio.gather(*[client.ping() for _ in range(6)])
+        assert opened() == 6
+        pool._look_at = 0.0
+        await client.ping()
+        assert opened() == 6  # they were needed just now
+        for connection in pool._available_connections:
+            connection.next_health_check = 0.0  # long ago
+        pool._look_at = 0.0
+        await client.ping()
+        assert opened() == 1
+    await client.aclose()
+
+
 async def test_a_caller_waits_for_a_free_connection_and_not_for_ever(redis_url: str) -> None:
     client = connect(redis_url, name="busy", connections=1, timeout=1.0)
     pool: Any = client.connection_pool
