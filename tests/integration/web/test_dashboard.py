@@ -118,8 +118,12 @@ async def test_a_key_does_only_what_its_scopes_say(visitor: Visitor, daemon: Dae
 async def test_a_bound_key_sees_its_connection_only(visitor: Visitor, daemon: Daemon, connection: str) -> None:
     await daemon.connect(id="other", label="The other one")
     await visitor.log_in((await key_with(daemon, "read", connection_id=connection))[0])
-    assert "The other one" not in (await visitor.get("/dashboard"))[1]
+    overview = (await visitor.get("/dashboard"))[1]
+    assert "The other one" not in overview
+    assert "message:send" not in overview
+    assert "/dashboard/queues" not in overview
     assert (await visitor.get("/dashboard/connections/other"))[0] == 404
+    assert (await visitor.get("/dashboard/queues"))[0] == 403
 
 
 async def test_a_revoked_key_is_out_at_once(visitor: Visitor, daemon: Daemon) -> None:

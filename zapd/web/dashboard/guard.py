@@ -92,7 +92,8 @@ def rights(request: web.Request) -> dict[str, object]:
     """What the reader's key may do, by scope."""
     key = key_of(request)
     may = {scope.value: key.allows(scope) for scope in Scope}
-    return {"may": {**may, "operate": key.operates and key.allows(Scope.ADMIN)}}
+    shown = {"queues": key.connection_id is None}  # as the API: they tell of other connections
+    return {"may": {**may, **shown, "operate": key.operates and key.allows(Scope.ADMIN)}}
 
 
 def shared(request: web.Request) -> dict[str, object]:

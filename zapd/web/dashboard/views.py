@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from zapd.errors import Unavailable
+from zapd.errors import Forbidden, Unavailable
 from zapd.model.media import Media, MediaState
 from zapd.model.message import Message, MessageStatus
 from zapd.web import connections, queues
@@ -43,9 +43,11 @@ class View:
 async def overview(request: web.Request) -> Mapping[str, Any]:
     """Sessions and queues at a glance, and what needs a person."""
     shown, more = await _connections(request)
-    strip = await _queues(request)
-    counts = await request.app[need.COUNTS].attention_counts(key_of(request).tenant)
-    services = request.app[need.SYSTEM].services()
+    key = key_of(request)
+    whole = key.connection_id is None
+    strip = await _queues(request) if whole else []
+    counts = await request.app[need.COUNTS].attention_counts(key.tenant) if whole else {}
+    services = request.app[need.SYSTEM].services() if key.operates else {}
     return {
         "connections": shown,
         "more": more,
@@ -93,7 +95,9 @@ async def conversation(request: web.Request) -> Mapping[str, Any]:
 
 
 async def all_queues(request: web.Request) -> Mapping[str, Any]:
-    """Every queue's numbers."""
+    """Every queue's numbers. Raises Forbidden for a key that is bound to a connection."""
+    if key_of(request).connection_id is not None:
+        raise Forbidden("this key is bound to a connection")
     return {"queues": await _queues(request)}
 
 
