@@ -90,7 +90,7 @@ class Pool:
                 self._buffer.add(Finished(claimed, ending, round(_TWICE_WAIT * 1000)))
                 continue
             self.slots.take(run)
-            run.task = loop.create_task(self._work(run), name=claimed.job.id)
+            run.task = loop.create_task(self._work(run, loop), name=claimed.job.id)
         if self._timer is None and self.slots.runs:
             self._timer = loop.call_at(deadline, self._stop_late)
         self.slots.show()
@@ -154,8 +154,7 @@ class Pool:
             if not run.stopped:
                 run.stop(Stop.TIMEOUT)
 
-    async def _work(self, run: Run) -> None:
-        loop = asyncio.get_running_loop()
+    async def _work(self, run: Run, loop: asyncio.AbstractEventLoop) -> None:
         claimed = run.claimed
         job = claimed.job
         self._numbers.wait.observe(max(0, self._now_ms() - max(job.created_at, job.due_at)) / 1000)

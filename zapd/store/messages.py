@@ -51,6 +51,14 @@ _BY_PROVIDER_ID = Lookup(
 )
 
 
+@cache  # at most one for each set of fields that the code asks for
+def _settable(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in the order of the columns. Raises TypeError."""
+    if unknown := set(given) - set(_SETTABLE):
+        raise TypeError(f"moved() cannot set {sorted(unknown)}")
+    return tuple(name for name in _SETTABLE if name in given)
+
+
 @cache  # at most one for each pair of states and set of fields that the code asks for
 def _moving(to: MessageStatus, frm: frozenset[MessageStatus], names: tuple[str, ...], whole: bool) -> Update:
     at = sa.column("at", sa.BigInteger())
@@ -112,9 +120,7 @@ class MessageStore:
         What is not given stays, but error and error_code are cleared. As a guard its row is the whole message: `of`;
         without `whole` its key alone, which is cheaper.
         """
-        if unknown := fields.keys() - set(_SETTABLE):
-            raise TypeError(f"moved() cannot set {sorted(unknown)}")
-        names = tuple(name for name in _SETTABLE if name in fields)
+        names = _settable(tuple(fields))
         return Change(_moving(to, frm, names, whole), (tenant, message_id, at, *[fields[name] for name in names]))
 
     @classmethod

@@ -126,7 +126,8 @@ class Sealing:
     def seal(self, plain: bytes, name: bytes, key_id: bytes) -> bytes:
         """One value of the column `name` (`table.column`)."""
         nonce = next(self._nonces, None) or self._more_nonces()
-        return b"".join((MARK, key_id, nonce, self._cipher(key_id).encrypt(nonce, plain, name)))
+        cipher = self._ciphers.get(key_id) or self._cipher(key_id)
+        return b"".join((MARK, key_id, nonce, cipher.encrypt(nonce, plain, name)))
 
     def _more_nonces(self) -> bytes:
         drawn = self._random_bytes(_NONCE_BYTES * _NONCES)
@@ -166,7 +167,7 @@ class Sealing:
             return ERASED
         nonce, body = value[_HEAD : _HEAD + _NONCE_BYTES], value[_HEAD + _NONCE_BYTES :]
         try:
-            return self._cipher(key_id).decrypt(nonce, body, name)
+            return (self._ciphers.get(key_id) or self._cipher(key_id)).decrypt(nonce, body, name)
         except Exception as error:
             from cryptography.exceptions import InvalidTag  # noqa: PLC0415  # see `_cipher`
 
@@ -242,13 +243,10 @@ class Sealing:
         return _Key(tenant=tenant, id=key_id, wrapped=wrapped, created_at=self._now_ms())
 
     def _cipher(self, key_id: bytes) -> "AESGCM":
-        cipher = self._ciphers.get(key_id)
-        if cipher is None:
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # 8 MiB, as in the vault
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # 8 MiB, as in the vault
 
-            key = self._keys[key_id]
-            cipher = AESGCM(self._vault.open(key.wrapped, place=_place(key.tenant, key_id)))
-            self._ciphers[key_id] = cipher
+        key = self._keys[key_id]
+        cipher = self._ciphers[key_id] = AESGCM(self._vault.open(key.wrapped, place=_place(key.tenant, key_id)))
         return cipher
 
 

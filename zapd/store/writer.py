@@ -67,7 +67,7 @@ class Writer:
         Raises Conflict when a unique index refuses it, Unavailable when the database is away; both mean that
         nothing happened, except that a PostgreSQL lost during COMMIT may have kept the change.
         """
-        row = await (await self._put(Commit(guard, then)))
+        row = await (await self._put(guard, then))
         command = guard.command
         if row is None or self._sealing is None or not isinstance(command, Update) or not command.returning:
             return row
@@ -80,14 +80,14 @@ class Writer:
         """
         answers: list[Row | BaseException | None] = []
         for start in range(0, len(guards), MAX_BATCH):
-            asked = [await self._put(Commit(guard, ())) for guard in guards[start : start + MAX_BATCH]]
+            asked = [await self._put(guard, ()) for guard in guards[start : start + MAX_BATCH]]
             answers += await asyncio.gather(*asked, return_exceptions=True)
         return answers
 
     async def commit_all(self, changes: Sequence[Change]) -> None:
         """Do all the changes, or none. Raises as `commit`."""
         if changes:
-            await (await self._put(Commit(None, changes)))
+            await (await self._put(None, changes))
 
     async def run(self) -> None:
         """Commit what callers bring, until `stop`."""
@@ -103,20 +103,20 @@ class Writer:
         await self._flush()
         await self._link.close()
 
-    async def _put(self, commit: Commit) -> asyncio.Future[Row | None]:
+    async def _put(self, guard: Change | None, then: Sequence[Change]) -> asyncio.Future[Row | None]:
         if self._sealing is not None:
             try:
-                commit = _sealed(commit, self._sealing)
+                guard, then = _sealed(guard, then, self._sealing)
             except NoKey as missing:
                 await self._sealing.first_key(missing.tenant, lambda key: self.commit_all([key]))
-                return await self._put(commit)
+                return await self._put(guard, then)
         while len(self._queue) >= MAX_WAITING and not self._stopping:
             self._room.clear()
             await self._room.wait()
         if self._stopping:
             raise Unavailable("the writer has stopped")
         done: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Caller(commit, done))
+        self._queue.append(_Caller(Commit(guard, then), done))
         self._wake.set()
         return done
 
@@ -182,9 +182,8 @@ class Writer:
             self._metrics.commit_statements.observe(changes)
 
 
-def _sealed(commit: Commit, sealing: Sealing) -> Commit:
-    guard, then = commit
+def _sealed(guard: Change | None, then: Sequence[Change], sealing: Sealing) -> tuple[Change | None, Sequence[Change]]:
     if guard is None:
-        return Commit(None, sealing.sealed(then))
+        return None, sealing.sealed(then)
     first, *others = sealing.sealed((guard, *then))
-    return Commit(first, others)
+    return first, others

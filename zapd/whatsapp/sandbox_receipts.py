@@ -101,19 +101,19 @@ class Receipts:
 
     def _take(self) -> list[_Told]:
         """What is due, and each message's next update put back with its time."""
-        now = asyncio.get_running_loop().time()
+        now, last = asyncio.get_running_loop().time(), self._last
         taken: list[_Told] = []
         while self._due and self._due[0].at <= now and len(taken) < MAX_ENTRIES:
             at, _, entry, first, order = heapq.heappop(self._due)
             step = first
-            while step <= self._last and (at <= now or order.backwards):
+            while step <= last and (at <= now or order.backwards):
                 # That it was sent, the answer to the send has said: the receipt of it comes with the next one.
                 step, at = step + 1, at + (self.latency if step > SENT else 0.0)
                 if step > RECEIPTS:
                     said = self.cast.answer(entry)
                     at += said.after if said is not None else 0.0
             taken.append(_Told(entry, range(first, step), order))
-            if step <= self._last:
+            if step <= last:
                 self._push(at, entry, step, order)
         return taken
 
