@@ -118,6 +118,7 @@ async def create(request: web.Request) -> web.Response:
 
 async def made(request: web.Request, body: bodies.CreateConnection) -> Created:
     """The connection that the body asks for."""
+    bodies.as_json(body.config.own, "config")
     return await request.app[need.SESSIONS].create(
         CreateConnection(
             tenant=key_of(request).tenant,
@@ -156,6 +157,7 @@ async def update(request: web.Request) -> web.Response:
     """Change the label, the settings or the pace; what is not given stays. New credentials connect anew."""
     connection = await existing(request)
     body = await bodies.parsed(request, bodies.UpdateConnection)
+    bodies.as_json(body.config.own, "config")
     change = UpdateConnection(
         label=body.label,
         config=body.config.own,

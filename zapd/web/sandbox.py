@@ -62,6 +62,7 @@ async def inbound(request: web.Request) -> web.Response:
     connection = await _sandboxed(request)
     body = await bodies.parsed(request, bodies.SandboxInbound)
     account = request.app[need.SANDBOX].account(connection.tenant, connection.id)
+    bodies.as_json(body.payload)
     written = await account.inbound(peer=recipient(body.from_, field="from"), type_=body.type, payload=body.payload)
     return answer(WrittenAnswer(id=written), 202)
 

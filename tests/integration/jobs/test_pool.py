@@ -494,7 +494,7 @@ async def test_a_pool_does_not_grow_for_what_clears_soon_anyway(engine: Engine) 
     await engine.broker.enqueue([engine.job() for _ in range(500)])
     dispatcher.wake(QUEUE)
 
-    await eventually(lambda: len(engine.over) == 500)
+    await eventually(lambda: len(engine.over) == 500, within=60)
     assert limits == {2}
 
 

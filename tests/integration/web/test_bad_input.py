@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import eventually
 from tests.support.daemon import Daemon
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,6 +97,43 @@ async def test_a_setting_that_no_transport_knows_is_422_and_names_it(daemon: Dae
     body = {"label": "x", "transport": transport, "config": {"rate_per_minut": 5}}
     status, problem = await daemon.call("POST", "/connections", body)
     assert (status, "config.rate_per_minut" in fields(problem)) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("POST", "/connections", {"label": "x", "transport": "sandbox", "config": {"x": 10**30}}, "config"),
+        ("PATCH", "/connections/main", {"config": {"a": {"b": [10**30]}}}, "config"),
+        ("POST", "/sandbox/main/inbound", {"type": "text", "payload": {"text": 10**30}}, "payload"),
+    ],
+)
+async def test_a_number_beyond_64_bits_is_422_and_names_where(
+    daemon: Daemon, connection: str, method: str, path: str, body: dict[str, Any], field: str
+) -> None:
+    if path.startswith("/sandbox"):
+        body = {**body, "from": "5511999998888"}
+    status, problem = await daemon.call(method, path.replace("main", connection), body)
+    assert (status, fields(problem)) == (422, [field])
+
+
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_crash_of_ours(daemon: Daemon) -> None:
+    def counted() -> int:
+        return sum(line["event"] == "request.crashed" for line in daemon.log_lines())
+
+    before = counted()
+    _, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+    head = f"POST /endpoints HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {daemon.key}\r\nContent-Length: 100\r\n\r\n"
+    writer.write(head.encode() + b'{"u')
+    await writer.drain()
+    await daemon.call("GET", "/health")
+    writer.transport.abort()
+
+    async def heard() -> bool:
+        text = (await daemon.call("GET", "/metrics", raw=True))[1].decode()
+        return 'zapd_http_requests_total{code="400",method="POST",route="/endpoints"}' in text
+
+    await eventually(heard, within=20)
+    assert counted() == before
 
 
 async def test_a_misspelt_change_is_422_and_changes_nothing(daemon: Daemon) -> None:
