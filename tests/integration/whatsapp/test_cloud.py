@@ -50,7 +50,7 @@ Make = Callable[..., CloudTransport]
 def make(meta: FakeMeta, http: aiohttp.ClientSession) -> Make:
     def build(
         base_url: str | None = None,
-        timeout: float = 5.0,
+        timeout: float = 20.0,
         http: aiohttp.ClientSession = http,
         **config: object,
     ) -> CloudTransport:
@@ -62,7 +62,7 @@ def make(meta: FakeMeta, http: aiohttp.ClientSession) -> Make:
             random=lambda: 0.0,
             base_url=base_url or meta.url,
             timeout=timeout,
-            connect_timeout=1.0,
+            connect_timeout=20.0,
         )
 
     return build
@@ -140,7 +140,7 @@ async def test_a_lost_answer_is_an_unknown_outcome(meta: FakeMeta, transport: Cl
 
 
 async def test_no_answer_in_time_is_an_unknown_outcome(meta: FakeMeta, make: Make) -> None:
-    transport = make(timeout=1.0)
+    transport = make(timeout=3.0)
     await connect(transport)
     meta.hang(60)
     with pytest.raises(UnknownOutcome):
