@@ -58,7 +58,8 @@ async def test_limits_change_while_it_runs_and_can_be_given_back(daemon: Daemon)
     [
         (SLOW, {"concurrency": 0}, "concurrency", "1 to 10,000"),
         (SLOW, {"concurrency": 5}, "concurrency", "max_concurrency (4)"),
-        (SLOW, {"lane_cap": "many"}, "lane_cap", "1 to 10,000"),
+        (SLOW, {"lane_cap": "many"}, "lane_cap", "valid integer"),
+        (SLOW, {"lane_cap": 0}, "lane_cap", "1 to 10,000"),
         (SLOW, {"speed": 1}, "speed", "not permitted"),
         ("/queues", {"max_in_flight": 0}, "max_in_flight", "1 to 1,000,000"),
         ("/queues", {}, "body", "one or more of max_in_flight"),
