@@ -88,3 +88,14 @@ async def test_it_survives_a_flush_and_a_restart_on_postgresql(tmp_path: Path, e
 
         await eventually(all_there, within=20)
         assert await arrived(daemon, connection) == [f"m{n}" for n in range(20)]
+
+
+async def test_what_postgresql_cannot_hold_is_refused_with_an_answer_of_its_own(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    daemon = Daemon(tmp_path / "state", FAST, environ=environ)
+    assert (await zapd(daemon, "migrate"))[0] == 0
+    async with daemon:
+        for path in ("/dead-letters/export?text=a%00", "/dead-letters?text=a%00", "/events?type=a%00"):
+            status, problem = await daemon.call("GET", path)
+            assert (status, problem["status"]) == (422, 422)

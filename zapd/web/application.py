@@ -13,7 +13,10 @@ from zapd.web import dependencies as need
 from zapd.web.audit import Audit
 from zapd.web.auth import Access
 from zapd.web.middleware import gate
-from zapd.web.routes import ALL, FILE, METRICS, ROUTES
+from zapd.web.routes import ALL, METRICS, ROUTES
+
+#: These have no end, or would be read whole for nobody: no HEAD.
+STREAMS = ("text/event-stream", "application/x-ndjson")
 
 
 def build(
@@ -44,8 +47,8 @@ def build(
     app = web.Application(middlewares=[passage], client_max_size=body_limit)
     for route in sorted(routes, key=lambda route: not route.accepts):  # aiohttp tries them in turn: the busy ones first
         app.router.add_route(route.method, route.path, route.handler)
-        if route.path == FILE and route.method == "GET":
-            app.router.add_route("HEAD", FILE, route.handler)
+        if route.method == "GET" and route.media not in STREAMS:
+            app.router.add_route("HEAD", route.path, route.handler)
     for give in given:
         give(app)
     app[need.DRAINING] = draining

@@ -1,6 +1,6 @@
 """Dead letters of all queues: list, inspect, edit, retry, export, delete; alone or by filter."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 from pydantic import AwareDatetime, Field
@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from zapd.actions.envelope import changed
 from zapd.dead_letters import cursor_of, line_of, place_of
-from zapd.errors import FieldError, InvalidInput, NotFound
+from zapd.errors import FieldError, InvalidInput, NotFound, Unavailable
 from zapd.model.access import among_tenants
 from zapd.model.dead_letter import DeadFilter, DeadLetter
 from zapd.web import answers, bodies, items
@@ -16,6 +16,8 @@ from zapd.web import dependencies as need
 from zapd.web.answers import Time, answer
 from zapd.web.auth import key_of
 from zapd.web.pages import PageQuery, Query, page, parsed_query
+
+PIECE = 100  #: lines of an export that are written at once
 
 
 class ExportQuery(Query):
@@ -121,18 +123,30 @@ async def purge(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """Dead letters as JSON lines, the newest first, as many as there are."""
     wanted = _filter(request, parsed_query(request, ExportQuery))
+    pieces = _pieces(request.app[need.DEAD].every(_tenant(request), wanted))
+    piece = await anext(pieces, b"")  # before the head, so that a refusal is an answer of its own
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
-    lines: list[bytes] = []
-    async for letter in request.app[need.DEAD].every(_tenant(request), wanted):
-        lines.append(line_of(dict(answers.dead_job(letter))))
-        if len(lines) >= 100:
-            await response.write(b"".join(lines))
-            lines = []
-    if lines:
-        await response.write(b"".join(lines))
+    try:
+        await response.write(piece)
+        async for piece in pieces:
+            await response.write(piece)
+    except Unavailable:  # a second answer inside of this one would look like its end: break off instead
+        if request.transport is not None:
+            request.transport.abort()
+        return response
     await response.write_eof()
     return response
+
+
+async def _pieces(letters: AsyncIterator[DeadLetter]) -> AsyncIterator[bytes]:
+    lines: list[bytes] = []
+    async for letter in letters:
+        lines.append(line_of(dict(answers.dead_job(letter))))
+        if len(lines) >= PIECE:
+            yield b"".join(lines)
+            lines = []
+    yield b"".join(lines)
 
 
 def _tenant(request: web.Request) -> str:

@@ -1,11 +1,16 @@
 """The listener: opens last, closes last, and lets freshly accepted connections have their answer."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+log = structlog.get_logger("zapd.web")
 
 FIRST_REQUEST = 20.0  #: seconds that a new connection may take for the head of its first request
 _LOOK_EVERY = 5.0  # seconds
@@ -15,10 +20,20 @@ BACKLOG = 1024
 READ_AHEAD = 256 * 1024
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether aiohttp logs a fault of ours. Bytes that are no HTTP are their sender's, and may hold a key: one line."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    log.info("request.malformed", reason=type(error).__name__)
+    return False
+
+
 class Server:
     """Serves one application, on inherited sockets (systemd) or on an address of its own."""
 
     def __init__(self, *, app: web.Application, host: str, port: int) -> None:
+        logging.getLogger("aiohttp.server").addFilter(_is_ours)  # the same function twice counts once
         # A compressed body is refused (`bodies.whole`), so nothing here opens one.
         self._runner = web.AppRunner(
             app,

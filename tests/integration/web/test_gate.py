@@ -39,7 +39,7 @@ async def test_a_harmless_request_id_comes_back_and_others_are_replaced(client: 
 async def test_a_wrong_method_says_what_is_allowed(client: Client) -> None:
     answer = await client.put("/connections")
     assert answer.status == 405
-    assert answer.headers["Allow"] == "GET,POST"
+    assert answer.headers["Allow"] == "GET,HEAD,POST"
     assert answer.content_type == "application/problem+json"
 
 

@@ -8,6 +8,7 @@ import time
 import aiohttp
 import pytest
 
+from tests.support import eventually
 from tests.support.daemon import Daemon
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -161,3 +162,25 @@ async def test_the_problem_says_what_was_wrong_and_nothing_of_us(daemon: Daemon)
     _, problem = await daemon.call("POST", "/endpoints", b"{")
     assert "Traceback" not in json.dumps(problem)
     assert problem["title"] == "Bad Request"
+
+
+@pytest.mark.parametrize("line", [b"Authorization: Bearer s3cr3t\x01", b"X: " + b"s3cr3t" * 9_000])
+async def test_what_is_no_http_is_one_line_of_the_log_without_what_was_sent(daemon: Daemon, line: bytes) -> None:
+    before = len(daemon.log_text())
+    answer = await raw(daemon, b"GET /health HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+    await eventually(lambda: "request.malformed" in daemon.log_text()[before:])
+    logged = daemon.log_text()[before:]
+    assert "s3cr3t" not in logged
+    assert "Traceback" not in logged
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/connections", "/openapi.json", "/dashboard"])
+async def test_head_is_get_without_the_body(daemon: Daemon, path: str) -> None:
+    """Probes and `curl -I` ask so."""
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {daemon.key}"}) as http:
+        async with http.get(daemon.url + path, allow_redirects=False) as whole, http.head(daemon.url + path) as asked:
+            assert (asked.status, asked.content_type) == (whole.status, whole.content_type)
+            assert await asked.read() == b""
+        async with http.head(daemon.url + "/stream") as stream:
+            assert stream.status == 405

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from zapd.web.bodies.body import Body, Payload
+from zapd.web.bodies.body import ONE_LINE, Body, Payload
 from zapd.whatsapp.sandbox_contacts import SandboxContact
 from zapd.whatsapp.sandbox_faults import Fault
 
@@ -13,7 +13,7 @@ class SandboxInbound(Body):
     """What a contact of the simulated network writes."""
 
     from_: str = Field(alias="from", min_length=1, max_length=64)
-    type: str = Field(default="text", min_length=1, max_length=32)
+    type: str = Field(default="text", min_length=1, max_length=32, pattern=ONE_LINE)
     payload: Payload
 
 

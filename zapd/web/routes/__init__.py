@@ -9,12 +9,12 @@ from zapd.web.route import Route
 from zapd.web.routes.connections import CONNECTIONS
 from zapd.web.routes.daemon import DAEMON, METRICS
 from zapd.web.routes.hub import HUB
-from zapd.web.routes.messages import FILE, MESSAGES
+from zapd.web.routes.messages import MESSAGES
 from zapd.web.routes.people import PEOPLE
 from zapd.web.routes.queues import QUEUES
 from zapd.web.routes.webhooks import WEBHOOKS
 
-__all__ = ["ALL", "FILE", "METRICS", "ROUTES"]
+__all__ = ["ALL", "METRICS", "ROUTES"]
 
 ROUTES: tuple[Route, ...] = (
     *MESSAGES,

@@ -13,7 +13,6 @@ from zapd.web.route import Route
 
 READ, SEND, CONTROL = Scope.READ, Scope.SEND, Scope.CONTROL
 
-FILE = "/media/{id}"  #: the one route that also answers HEAD: who fetches a file may ask how large it is
 
 MESSAGES: tuple[Route, ...] = (
     Route(
@@ -63,7 +62,7 @@ MESSAGES: tuple[Route, ...] = (
     Route("GET", "/inbox", inbox.index, READ, query=inbox.InboxQuery, answer=Page[inbox.InboxAnswer], bound=True),
     Route("GET", "/inbox/{id}", inbox.show, READ, answer=inbox.RawAnswer, bound=True),
     Route("POST", "/inbox/{id}/process", inbox.process, CONTROL, answer=inbox.ProcessedAnswer, status=202, bound=True),
-    Route("GET", FILE, media.content, None, query=media.LinkQuery, media="application/octet-stream"),
+    Route("GET", "/media/{id}", media.content, None, query=media.LinkQuery, media="application/octet-stream"),
     Route("GET", "/media/{id}/link", media.link, READ, answer=media.LinkAnswer, bound=True),
     Route("DELETE", "/media/{id}", media.delete, CONTROL, status=204, bound=True),
     Route("GET", "/messages/{id}", messages.show, READ, answer=answers.MessageAnswer, bound=True),
