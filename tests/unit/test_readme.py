@@ -166,7 +166,7 @@ def test_the_table_of_metrics_is_what_the_code_makes() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = chain(project["dependencies"], *project["optional-dependencies"].values())
-    names = [re.split(r"[\[><=]", line)[0] for line in lines]
+    names = [re.split(r"[\[><=;]", line)[0] for line in lines]
     table = DEVELOPERS[DEVELOPERS.index("\n## Dependencies") :]
     assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", table)] == []
 

