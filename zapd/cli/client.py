@@ -23,7 +23,10 @@ class Answer:
     @property
     def data(self) -> Any:
         """The JSON of the answer."""
-        return json.loads(self.body) if self.body else None
+        try:
+            return json.loads(self.body) if self.body else None
+        except ValueError:
+            raise click.ClickException(f"what answers is not zapd: it is no JSON (status {self.status})") from None
 
 
 class Client:
@@ -60,10 +63,18 @@ class Client:
         answer = self._exchange(method, target, content, sent | dict(headers or {}))
         if answer.status >= 400:
             raise click.ClickException(_explained(answer))
+        if answer.status >= 300:
+            raise click.ClickException(f"what answers at {self._url} is not zapd: the answer was {answer.status}")
         return answer
 
     def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        where = urlsplit(self._url)
+        try:
+            where = urlsplit(self._url)
+            where.port  # noqa: B018  # it is read only here
+        except ValueError as error:
+            raise click.ClickException(f"{self._url} is no URL: {error}") from None
+        if where.scheme not in ("http", "https") or not where.hostname:
+            raise click.ClickException(f"{self._url} is no URL such as http://127.0.0.1:8470")
         kind = HTTPSConnection if where.scheme == "https" else HTTPConnection
         connection = kind(where.hostname or "", where.port, timeout=self._timeout)
         try:
@@ -90,8 +101,8 @@ def read_key(given: str | None, state: Path) -> str:
 
 def _explained(answer: Answer) -> str:
     try:
-        problem = answer.data
+        problem = json.loads(answer.body)
         fields = [f"{e['field']}: {e['rule']}" for e in problem.get("errors", [])]
         return f"{problem['title']}: " + ("; ".join(fields) or problem.get("detail", ""))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"the answer was {answer.status}"

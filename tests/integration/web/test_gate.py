@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -63,3 +64,13 @@ async def test_a_client_hears_in_a_drain_that_its_connection_ends(client: Client
     client.app[need.DRAINING].set()
     for path in ("/docs", "/nowhere"):
         assert (await client.get(path)).headers["Connection"] == "close"
+
+
+async def test_a_client_that_went_away_is_no_crash(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(*_: object) -> bytes:
+        raise ConnectionResetError("Connection lost")
+
+    monkeypatch.setattr(web.Request, "read", gone)
+    with structlog.testing.capture_logs() as logs:
+        await client.post("/connections/x/send", json={"to": "5511999998888"})
+    assert [line["event"] for line in logs if line["event"].startswith("request.")] == ["request.abandoned"]
