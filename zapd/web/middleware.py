@@ -78,9 +78,7 @@ def gate(
             return problems.of_error(error)
         except web.HTTPException as error:
             return problems.of_http(error)
-        except (
-            Exception
-        ) as error:  # the request's boundary: whatever it was, the daemon goes on, the caller learns nothing
+        except Exception as error:  # the request's boundary: the daemon goes on, and the caller learns nothing
             if isinstance(error, ConnectionResetError):  # its client went away before the body was here
                 log.info("request.abandoned", request_id=request_id, route=route.path)
             else:
