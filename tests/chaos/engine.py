@@ -257,7 +257,7 @@ async def cut_heartbeats(cluster: Cluster) -> None:
 
 async def torn_heartbeats(cluster: Cluster) -> None:
     """12: heartbeats of one are half-open, reset, and their answers dropped, each for less than a lease."""
-    await cluster.add(80, "work:0.3")
+    await cluster.add(160, "work:0.3")  # more than the other one can do before this one looks: each does once a second
     await cluster.busy()
     proxy = cluster.beats[0]
     for harm in (proxy.half_open, proxy.reset, lambda: setattr(proxy, "drop", lambda request: b"EVALSHA" in request)):
