@@ -70,13 +70,13 @@ class Client:
     def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         try:
             where = urlsplit(self._url)
-            where.port  # noqa: B018  # it is read only here
+            port = where.port
         except ValueError as error:
             raise click.ClickException(f"{self._url} is no URL: {error}") from None
         if where.scheme not in ("http", "https") or not where.hostname:
             raise click.ClickException(f"{self._url} is no URL such as http://127.0.0.1:8470")
         kind = HTTPSConnection if where.scheme == "https" else HTTPConnection
-        connection = kind(where.hostname or "", where.port, timeout=self._timeout)
+        connection = kind(where.hostname, port, timeout=self._timeout)
         try:
             connection.request(method, where.path.rstrip("/") + target, body, headers)
             response = connection.getresponse()

@@ -150,9 +150,9 @@ class EmbeddedRedis:
         await asyncio.sleep(_LOOK_EVERY * self._failed_starts)
 
     async def _answers(self, process: asyncio.subprocess.Process) -> bool:
-        """True as soon as this child answers; False when it ended before."""
+        """True as soon as the server answers; False when this child ended before."""
         while process.returncode is None:
-            if await self._ask_pid() == process.pid:
+            if await self._ask_pid():  # not always the child's: a configured `binary` may be a script around it
                 self._answered = True
                 return True
             await asyncio.sleep(_ASK_EVERY)

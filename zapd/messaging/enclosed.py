@@ -17,7 +17,7 @@ from zapd.whatsapp.transport import NOTHING, Enclosed, MediaFile, Permanent, Ret
 NOT_SENT = "target_not_sent"  #: the code of a message about one that has not left
 LOOK_AGAIN = 5.0  #: seconds until a message is tried again whose target has not left yet
 
-#: What a target must be, by the type of the message that refers to it. A reply and a reaction may go to anything.
+#: What a target must be, by the type of the message that refers to it. A reply may go to anything.
 _OWN = frozenset({"edit", "revoke"})
 _SAME_CHAT = frozenset({*_OWN, "reaction"})
 _KNOWN = frozenset({"forward"})

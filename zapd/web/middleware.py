@@ -78,14 +78,19 @@ def gate(
             return problems.of_error(error)
         except web.HTTPException as error:
             return problems.of_http(error)
-        except Exception as error:  # the request's boundary: the daemon goes on, and the caller learns nothing
-            if isinstance(error, ConnectionResetError):  # its client went away before the body was here
-                log.info("request.abandoned", request_id=request_id, route=route.path)
-            else:
-                log.exception("request.crashed", request_id=request_id, route=route.path)
-            return problems.problem(500)
+        except Exception as error:
+            return _failed(error, request_id, route)
 
     return gate
+
+
+def _failed(error: Exception, request_id: str, route: Route) -> web.Response:
+    """The request's boundary: whatever it was, the daemon goes on and the caller learns nothing."""
+    if isinstance(error, ConnectionResetError):  # its client went away, which is no fault of ours
+        log.info("request.abandoned", request_id=request_id, route=route.path)
+        return problems.problem(400, "the connection was closed")
+    log.error("request.crashed", request_id=request_id, route=route.path, exc_info=error)
+    return problems.problem(500)
 
 
 def _request_id(request: web.Request, new_id: Callable[[], str]) -> str:

@@ -185,6 +185,24 @@ async def test_a_part_of_the_files_that_is_missing_costs_no_start(tmp_path: Path
     await task
 
 
+async def test_a_script_around_the_server_will_do(tmp_path: Path) -> None:
+    script = tmp_path / "redis.sh"
+    script.write_text(
+        f"""#!/bin/sh\ntrap 'kill $child' TERM\n{embedded_binary()} "$@" &\nchild=$!\nwait $child\nwait $child"""
+    )
+    script.chmod(0o700)
+    server = EmbeddedRedis(directory=tmp_path / "s", binary=str(script))
+    running = asyncio.create_task(server.run(), name="redis")
+    await eventually(lambda: server.child_up, within=20)
+    pid = await server_pid(server)
+    await eventually(
+        lambda: "redis:answers" not in {task.get_name() for task in asyncio.all_tasks()}
+    )  # it asks no more
+    await server.stop()
+    await running
+    assert not alive(pid)
+
+
 async def test_one_that_still_loads_its_file_is_not_ready(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     loading = True

@@ -80,8 +80,6 @@ async def _in_time(request: web.Request) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    except ConnectionResetError:  # nobody hears the answer; it only must not count as a crash of ours
-        raise problems.MalformedBody(message="the connection was closed before the body was whole") from None
 
 
 def as_json(payload: Any, field: str = "payload") -> bytes:
